@@ -1,0 +1,19 @@
+"""A gRPC gateway in front of Huawei Cloud SWR's REST list of image repositories.
+
+The rooms, each of which imports only those below it (tests/test_architecture.py holds them to it):
+
+    cli          the commands: serve, demo, simulate, list, check-config
+    server       the callers' side: gRPC server, RepoService, the guard around it, health, reflection
+    simulator    the embedded upstream, which speaks as SWR does, with faults on demand
+    settings     flags, environment and file, as one checked model
+    credentials  how the gateway signs in to the upstream
+    upstream     one HTTP request to the upstream, and what its failures mean
+    logs         log lines, as JSON or as text
+    core         the meaning of a call, pure: filter, page, errors and statuses
+    swr.v1       generated from protos/gateway/swr/v1/repos.proto
+
+A call passes through server.guard, server.servicer, core.filter, credentials, upstream.client and core.convert. What
+goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns into what the caller receives.
+"""
+
+__version__ = "0.1.0"
