@@ -1,0 +1,168 @@
+"""From an answer's body and Content-Range to the bytes of a ListReposResponse.
+
+Bytes to bytes: a page is the concatenation of its `repos` fields with one more field behind it, so nothing builds a
+reply only to serialize it, and a row that was converted before is copied from the memo.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, NewType, cast
+
+import msgspec
+
+from gateway.core.content_range import parse_content_range
+from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
+from gateway.core.filter import Page
+from gateway.core.memo import PageMemo, RowMemo
+from gateway.core.rows import decode_rows, encode_page, encode_row, read_integer
+from gateway.core.wire import encode_length_delimited
+from gateway.swr.v1 import repos_pb2
+
+MAX_ROWS = 10_000
+# Work between two breaths of the caller, about a millisecond: rows to encode, and JSON text to decode.
+SLICE_ROWS = 200
+SLICE_BYTES = 128 * 1024
+
+_TAG_CONTENT_RANGE = b"\x12"  # ListReposResponse.content_range
+# Newer answers end each row with the number of matches. One new repository changes it in every row, which must not make
+# the memo forget them all. A row is valid JSON, so this ending can only be its last member.
+_TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
+
+_INT64_MAX = 2**63 - 1
+
+SerializedPage = NewType("SerializedPage", bytes)
+Steps = Generator[None, None, SerializedPage]
+
+
+class _TotalRange(msgspec.Struct):
+    total_range: Any = None
+
+
+_split = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_decode_total_ranges = msgspec.json.Decoder(list[_TotalRange] | None).decode
+
+
+class PageConverter:
+    """Converts pages, in steps: whoever runs one on an event loop lets others run at each step.
+
+    Args:
+        memo_bytes: Memory for pages and rows already converted, half for each. 0 remembers nothing.
+    """
+
+    def __init__(self, memo_bytes: int) -> None:
+        self._pages = PageMemo(memo_bytes // 2) if memo_bytes else None
+        self._rows = RowMemo(memo_bytes // 2) if memo_bytes else None
+
+    def convert(self, body: bytes, content_range: str | None, page: Page | None) -> Steps:
+        """Convert one page.
+
+        Args:
+            body: The upstream's JSON: an array of objects, or null for none.
+            content_range: The Content-Range header, if there was one.
+            page: The page that was asked for.
+
+        Returns:
+            A serialized ListReposResponse.
+
+        Raises:
+            GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
+        """
+        count, repos = yield from self._convert_repos(body)
+        position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
+        return SerializedPage(repos + _encode_position(position))
+
+    def _convert_repos(self, body: bytes) -> Generator[None, None, tuple[int, bytes]]:
+        if self._pages is None or self._rows is None:
+            return (yield from _convert_rows(body))
+        converted = self._pages.find(body)
+        if converted is None:
+            converted = yield from _convert_unknown_rows(body, self._rows)
+            self._pages.remember(body, converted)
+        return converted
+
+
+def _convert_rows(body: bytes) -> Generator[None, None, tuple[int, bytes]]:
+    rows = decode_rows(body)
+    _check_count(len(rows))
+    if len(rows) <= SLICE_ROWS:
+        return len(rows), encode_page(rows)
+    parts = []
+    for start in range(0, len(rows), SLICE_ROWS):
+        yield
+        parts.append(encode_page(rows[start : start + SLICE_ROWS]))
+    return len(rows), b"".join(parts)
+
+
+def _convert_unknown_rows(body: bytes, memo: RowMemo) -> Generator[None, None, tuple[int, bytes]]:
+    rows = _split_rows(body)
+    keys = _memo_keys(rows)
+    fields = memo.find(keys)
+    if None in fields:
+        slices = list(_slices([index for index, field in enumerate(fields) if field is None], rows))
+        for indices in slices:
+            if len(slices) > 1:
+                yield
+            array = b"[%b]" % b",".join([rows[index] for index in indices])
+            encoded = [encode_row(row) for row in decode_rows(array)]
+            for index, field in zip(indices, encoded, strict=True):
+                fields[index] = field
+            memo.remember([keys[index] for index in indices], encoded)
+    return len(rows), b"".join(cast("list[bytes]", fields))
+
+
+def _split_rows(body: bytes) -> list[bytes]:
+    """Split an array into the text of its elements. This checks the syntax of all of it."""
+    try:
+        rows = _split(body) or []
+    except (ValueError, RecursionError) as error:
+        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE) from error
+    _check_count(len(rows))
+    return list(map(bytes, rows))
+
+
+def _check_count(rows: int) -> None:
+    if rows > MAX_ROWS:
+        raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE)
+
+
+def _memo_keys(rows: list[bytes]) -> list[bytes]:
+    """A row's key is its text, short of the number of matches where the text ends with it."""
+    ending = _TOTAL_RANGE.search(rows[-1]) if rows else None
+    if ending is None:
+        return rows
+    suffix = ending.group()
+    return [row.removesuffix(suffix) for row in rows]
+
+
+def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
+    """Group rows into pieces of work of about the same size."""
+    piece: list[int] = []
+    size = 0
+    for index in indices:
+        piece.append(index)
+        size += len(rows[index])
+        if len(piece) == SLICE_ROWS or size >= SLICE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
+    """Without a header the rows tell, where they carry the number of matches."""
+    if page is None:
+        return None
+    try:
+        totals = (row.total_range for row in _decode_total_ranges(body) or [])
+        total = read_integer(next((total for total in totals if total is not None), None))
+    except (ValueError, RecursionError):  # of a type of its own: nothing to learn here
+        return None
+    if total is None or not 0 <= total <= _INT64_MAX:
+        return None
+    return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
+
+
+def _encode_position(position: repos_pb2.ContentRange | None) -> bytes:
+    return b"" if position is None else encode_length_delimited(_TAG_CONTENT_RANGE, position.SerializeToString())

@@ -1,0 +1,115 @@
+"""The one error of the gateway, and the causes that have no HTTP status.
+
+A `Cause` is data: the gRPC code, the reason and the constant text of one kind of failure. Causes that an HTTP status
+or an upstream code stands for are in `gateway.core.status`; those that arise on our side of the wire are here.
+The README lists all of them for callers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.rpc import code_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One kind of failure.
+
+    Attributes:
+        code: The gRPC status code, a number of google.rpc.Code.
+        reason: UPPER_SNAKE_CASE name of the cause, the `reason` of google.rpc.ErrorInfo.
+        message: What the caller reads where the upstream has no text of its own.
+        field: The request's field that is to blame, as a path like `filter.name`. Empty where none is.
+        retry_delay: Seconds after which a new try makes sense where the upstream named none; None where no hint is
+            given.
+    """
+
+    code: int
+    reason: str
+    message: str
+    field: str = ""
+    retry_delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule of a request: the field's path and what it should have been."""
+
+    field: str
+    description: str
+
+
+class GatewayError(Exception):
+    """A failure that has an answer for the caller.
+
+    Args:
+        cause: What kind of failure it is.
+        message: Text of the upstream's, already cleaned; empty means the cause's own.
+        violations: Broken rules of the request, all of them.
+        http_status: The upstream's HTTP status, 0 where there was none.
+        upstream_code: The upstream's own error code, such as `SVCSTG.SWR.4001035`.
+        upstream_request_id: The upstream's name for the request, to be quoted to its support.
+        phase: Where in the upstream request it happened: `dns`, `connect`, `tls`, `headers` or `body`.
+        retry_delay: Seconds the upstream asks to wait.
+    """
+
+    def __init__(
+        self,
+        cause: Cause,
+        *,
+        message: str = "",
+        violations: tuple[Violation, ...] = (),
+        http_status: int = 0,
+        upstream_code: str = "",
+        upstream_request_id: str = "",
+        phase: str = "",
+        retry_delay: float | None = None,
+    ) -> None:
+        super().__init__(cause.reason)
+        self.cause = cause
+        self.message = message or cause.message
+        self.violations = violations
+        self.http_status = http_status
+        self.upstream_code = upstream_code
+        self.upstream_request_id = upstream_request_id
+        self.phase = phase
+        self.retry_delay = cause.retry_delay if retry_delay is None else retry_delay
+
+
+# The caller's side.
+INVALID_REQUEST = Cause(code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST", "the request breaks the rules of its fields")
+UNREADABLE_REQUEST = Cause(
+    code_pb2.INVALID_ARGUMENT, "UNREADABLE_REQUEST", "the request is not a message of this method"
+)
+CREDENTIAL_MISSING = Cause(
+    code_pb2.UNAUTHENTICATED, "CREDENTIAL_MISSING", "send the upstream's token as `x-auth-token` metadata"
+)
+DEADLINE_EXCEEDED = Cause(
+    code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the call's deadline passed before the upstream had answered"
+)
+
+# Our side.
+GATEWAY_INTERNAL = Cause(code_pb2.INTERNAL, "GATEWAY_INTERNAL", "internal error of the gateway")
+GATEWAY_DRAINING = Cause(code_pb2.UNAVAILABLE, "GATEWAY_DRAINING", "the gateway is shutting down")
+CREDENTIAL_UNREADABLE = Cause(
+    code_pb2.UNAVAILABLE, "CREDENTIAL_SOURCE_UNAVAILABLE", "the gateway has no credential for the upstream"
+)
+
+# The upstream's side: no HTTP status, or none that can be trusted.
+UPSTREAM_UNREACHABLE = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_UNREACHABLE", "cannot connect to the upstream")
+UPSTREAM_TLS_UNTRUSTED = Cause(code_pb2.INTERNAL, "UPSTREAM_TLS_UNTRUSTED", "the upstream's certificate is not trusted")
+UPSTREAM_TLS_FAILED = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TLS_FAILED", "no TLS connection to the upstream")
+UPSTREAM_CONNECTION_LOST = Cause(
+    code_pb2.UNAVAILABLE, "UPSTREAM_CONNECTION_LOST", "the connection broke before the upstream had answered in full"
+)
+UPSTREAM_TIMEOUT = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TIMEOUT", "the upstream did not answer in time")
+UPSTREAM_PROTOCOL = Cause(
+    code_pb2.INTERNAL, "UPSTREAM_PROTOCOL", "the upstream's answer is not the HTTP that was asked"
+)
+UPSTREAM_RESPONSE_TOO_LARGE = Cause(
+    code_pb2.INTERNAL, "UPSTREAM_RESPONSE_TOO_LARGE", "the upstream's answer is larger than the gateway's limit"
+)
+UPSTREAM_MALFORMED_RESPONSE = Cause(
+    code_pb2.INTERNAL, "UPSTREAM_MALFORMED_RESPONSE", "the upstream's answer is not a list of repositories"
+)

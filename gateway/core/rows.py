@@ -1,0 +1,210 @@
+"""One repository: from its JSON object to the bytes of one `repos` field of the reply.
+
+Rows that are as documented take the fast way, a typed decoder and plain attribute sets, measured as the cheapest that
+Python has (`make bench`). A row that the typed decoder refuses is read again by the tolerant rules: a number in a
+string and a bool in the string "true" or "false" are accepted, anything else of a wrong type is the upstream's fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
+from gateway.core.timestamps import parse_time
+from gateway.core.wire import encode_length_delimited
+from gateway.swr.v1 import repos_pb2
+
+_TAG_REPOS = b"\x0a"  # ListReposResponse.repos
+_TAG_CREATED_AT = b"\x42"  # Repo.created_at
+_TAG_UPDATED_AT = b"\x4a"  # Repo.updated_at
+
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+# No time is longer, and times are remembered by their text.
+MAX_TIME_CHARACTERS = 64
+Time = Annotated[str, msgspec.Meta(max_length=MAX_TIME_CHARACTERS)]
+
+
+class RepoRow(msgspec.Struct, gc=False):
+    """A repository as the upstream documents it. Missing and null are the same, unknown fields are ignored."""
+
+    name: str | None = None
+    category: str | None = None
+    description: str | None = None
+    size: Int64 | None = None
+    is_public: bool | None = None
+    num_images: Int64 | None = None
+    num_download: Int64 | None = None
+    created_at: Time | None = None
+    updated_at: Time | None = None
+    url: str | None = None
+    path: str | None = None
+    internal_path: str | None = None
+    domain_name: str | None = None
+    namespace: str | None = None
+    tags: list[str] | None = None
+    status: bool | None = None
+    logo: str | None = None
+
+
+# What the decoder raises for a syntax error, a wrong type, text that is not UTF-8, and too deep a nest.
+_REFUSED = (ValueError, RecursionError)
+
+_decode_typed = msgspec.json.Decoder(list[RepoRow] | None).decode
+# The same fields with any value: what is unknown is skipped here as it is there, whatever it holds.
+_LooseRow = msgspec.defstruct("_LooseRow", [(name, Any, None) for name in RepoRow.__struct_fields__])
+_decode_loose = msgspec.json.Decoder(list[_LooseRow] | None).decode  # type: ignore[valid-type]
+
+
+def decode_rows(array: bytes) -> list[RepoRow]:
+    """Decode a JSON array of repositories, or null, which is none.
+
+    Raises:
+        GatewayError: UPSTREAM_MALFORMED_RESPONSE where it is no array, an element is no object, or a value has a
+            wrong type.
+    """
+    try:
+        return _decode_typed(array) or []
+    except _REFUSED:
+        return _decode_tolerantly(array)
+
+
+def encode_page(rows: list[RepoRow]) -> bytes:
+    """Serialize rows as the `repos` fields of one reply, all at once: the cheapest way where nothing is remembered."""
+    page = repos_pb2.ListReposResponse()
+    add = page.repos.add
+    for row in rows:
+        _fill(add(), row)
+    return page.SerializeToString()
+
+
+def encode_row(row: RepoRow) -> bytes:
+    """Serialize one row as one `repos` field: tag, length and message."""
+    repo = repos_pb2.Repo()
+    _fill(repo, row)
+    return encode_length_delimited(_TAG_REPOS, repo.SerializeToString())
+
+
+def _fill(repo: repos_pb2.Repo, row: RepoRow) -> None:  # noqa: C901, PLR0912 - a loop over names costs twice as much
+    """Empty values are skipped: proto3 does not send them, and a set costs more than a look."""
+    if row.name:
+        repo.name = row.name
+    if row.category:
+        repo.category = row.category
+    if row.description:
+        repo.description = row.description
+    if row.size:
+        repo.size = row.size
+    if row.is_public:
+        repo.is_public = True
+    if row.num_images:
+        repo.num_images = row.num_images
+    if row.num_download:
+        repo.num_download = row.num_download
+    if row.url:
+        repo.url = row.url
+    if row.path:
+        repo.path = row.path
+    if row.internal_path:
+        repo.internal_path = row.internal_path
+    if row.domain_name:
+        repo.domain_name = row.domain_name
+    if row.namespace:
+        repo.namespace = row.namespace
+    if row.tags:
+        repo.tags.extend(row.tags)
+    if row.status:
+        repo.status = True
+    if row.logo:
+        repo.logo = row.logo
+    # Sets on two submessages would cost a third of all the rest.
+    repo.MergeFromString(_encode_times(row.created_at, row.updated_at))
+
+
+@lru_cache(maxsize=8192)
+def _encode_times(created_at: str | None, updated_at: str | None) -> bytes:
+    """Encode a row's times as wire, remembered as a pair: a row changes by its counters, its times seldom."""
+    return _encode_time(_TAG_CREATED_AT, created_at) + _encode_time(_TAG_UPDATED_AT, updated_at)
+
+
+def _encode_time(tag: bytes, text: str | None) -> bytes:
+    time = parse_time(text) if text else None
+    if time is None:
+        return b""
+    timestamp = Timestamp()
+    timestamp.seconds, timestamp.nanos = time
+    return encode_length_delimited(tag, timestamp.SerializeToString())
+
+
+def _decode_tolerantly(array: bytes) -> list[RepoRow]:
+    try:
+        return [_read_row(row) for row in _decode_loose(array) or []]
+    except _REFUSED as error:
+        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE) from error
+
+
+def _read_row(row: msgspec.Struct) -> RepoRow:
+    return msgspec.convert({name: read(getattr(row, name)) for name, read in _READERS.items()}, RepoRow)
+
+
+_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
+_BOOLS = {"true": True, "false": False}
+
+
+def _read_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError("not a text")
+
+
+def _read_time(value: object) -> str | None:
+    text = _read_text(value)
+    return None if text is None or len(text) > MAX_TIME_CHARACTERS else text
+
+
+def read_integer(value: object) -> int | None:
+    """Read a number, or a number in a string.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("not an integer")
+
+
+def _read_bool(value: object) -> bool | None:
+    if isinstance(value, str) and value in _BOOLS:
+        return _BOOLS[value]
+    if value is None or isinstance(value, bool):
+        return value
+    raise ValueError("not a bool")
+
+
+def _read_texts(value: object) -> list[str] | None:
+    if value is None or (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        return value
+    raise ValueError("not a list of texts")
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    field: reader
+    for reader, fields in {
+        _read_text: "name category description url path internal_path domain_name namespace logo",
+        _read_time: "created_at updated_at",
+        read_integer: "size num_images num_download",
+        _read_bool: "is_public status",
+        _read_texts: "tags",
+    }.items()
+    for field in fields.split()
+}

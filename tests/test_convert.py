@@ -1,0 +1,414 @@
+"""From an answer's body to a page of repositories: what is read, how leniently, and in how many steps."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.core.convert import MAX_ROWS, PageConverter, Steps
+from gateway.core.errors import GatewayError
+from gateway.core.filter import Page
+from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
+
+SAMPLES = json.loads((Path(__file__).parent / "data" / "sample_repos.json").read_text())
+PLENTY = 32 << 20
+FIRST_HUNDRED = Page(0, 100)
+
+REFERENCE_BODY = b"""[
+  {
+    "name": "nginx",
+    "category": "linux",
+    "size": 200977474,
+    "is_public": false,
+    "num_images": 2,
+    "num_download": 0,
+    "created_at": "2017-01-01T00:00:00Z",
+    "updated_at": "2017-09-11T03:00:02.542841141Z",
+     "url": "",
+    "path": "swr.cn-north-1.myhuaweicloud.com/namespace/repository",
+    "internal_path": "10.125.0.198:20202/namespace/repository",
+    "domain_name": "root",
+    "namespace": "root",
+    "tags":[
+        "latest",
+        "log"
+    ],
+    "status":false
+  }
+]"""
+
+REFERENCE_REPO = Repo(
+    name="nginx",
+    category="linux",
+    size=200_977_474,
+    num_images=2,
+    created_at=Timestamp(seconds=1_483_228_800),
+    updated_at=Timestamp(seconds=1_505_098_802, nanos=542_841_141),
+    path="swr.cn-north-1.myhuaweicloud.com/namespace/repository",
+    internal_path="10.125.0.198:20202/namespace/repository",
+    domain_name="root",
+    namespace="root",
+    tags=["latest", "log"],
+)
+
+
+def drive(steps: Steps) -> tuple[ListReposResponse, int]:
+    """Run a conversion to its end; return the page and how often it let others run."""
+    breaths = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return ListReposResponse.FromString(done.value), breaths
+        breaths += 1
+
+
+def every_way(run: Callable[[PageConverter], Any]) -> Any:
+    """Convert without a memory, with a new one, and with one that has seen the page: all must say the same."""
+    remembering = PageConverter(PLENTY)
+    outcomes = [run(converter) for converter in (PageConverter(0), remembering, remembering)]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    return outcomes[0]
+
+
+def convert(body: bytes, content_range: str | None = None, page: Page | None = None) -> ListReposResponse:
+    response = every_way(lambda converter: drive(converter.convert(body, content_range, page))[0])
+    assert isinstance(response, ListReposResponse)
+    return response
+
+
+def refusal(body: bytes) -> str:
+    def run(converter: PageConverter) -> str:
+        with pytest.raises(GatewayError) as raised:
+            drive(converter.convert(body, None, FIRST_HUNDRED))
+        return raised.value.cause.reason
+
+    reason = every_way(run)
+    assert isinstance(reason, str)
+    return reason
+
+
+def rows(number: int, **fields: Any) -> bytes:
+    """A page whose rows differ by their name, as a server of the upstream's kind writes it."""
+    page = [{"name": f"repo-{index}", "size": 1, "tags": ["latest"], **fields} for index in range(number)]
+    return json.dumps(page, separators=(",", ":")).encode()
+
+
+def parsed(record: dict[str, Any]) -> Repo:
+    known = {name: value for name, value in record.items() if name in Repo.DESCRIPTOR.fields_by_name}
+    return json_format.ParseDict(known, Repo())
+
+
+def test_the_example_of_the_reference_page_is_read_field_by_field() -> None:
+    assert convert(REFERENCE_BODY) == ListReposResponse(repos=[REFERENCE_REPO])
+
+
+@pytest.mark.parametrize("record", SAMPLES, ids=lambda record: record["name"][:30])
+def test_a_sample_is_what_protobuf_makes_of_it(record: dict[str, Any]) -> None:
+    assert convert(json.dumps([record]).encode()) == ListReposResponse(repos=[parsed(record)])
+
+
+def test_rows_keep_the_upstreams_order() -> None:
+    assert convert(json.dumps(SAMPLES).encode()) == ListReposResponse(repos=map(parsed, SAMPLES))
+
+
+ROWS: dict[str, tuple[bytes, Repo]] = {
+    "nothing": (b"{}", Repo()),
+    "all null": (json.dumps(dict.fromkeys(Repo.DESCRIPTOR.fields_by_name)).encode(), Repo()),
+    "all empty": (b'{"name":"","size":0,"is_public":false,"tags":[],"created_at":"","status":false}', Repo()),
+    "an escaped text": (rb'{"name":"\u955c\ud83d\ude00\n\/"}', Repo(name="镜😀\n/")),
+    "an escaped key": (rb'{"\u006eame":"a"}', Repo(name="a")),
+    "a text with NUL": (rb'{"name":"a\u0000b"}', Repo(name="a\0b")),
+    "blanks everywhere": (b' { "name" :\r\n\t"a" , "tags" : [ "b" ] } ', Repo(name="a", tags=["b"])),
+    "the largest integer": (b'{"size":9223372036854775807}', Repo(size=2**63 - 1)),
+    "the smallest integer": (b'{"size":-9223372036854775808}', Repo(size=-(2**63))),
+    "no float's integer": (b'{"num_download":9007199254740993}', Repo(num_download=2**53 + 1)),
+    "tags that repeat": (b'{"tags":["a","a",""]}', Repo(tags=["a", "a", ""])),
+    "an integer in a string": (b'{"size":"12","num_images":"-3"}', Repo(size=12, num_images=-3)),
+    "the largest in a string": (b'{"num_download":"9223372036854775807"}', Repo(num_download=2**63 - 1)),
+    "the smallest in a string": (b'{"num_download":"-9223372036854775808"}', Repo(num_download=-(2**63))),
+    "bools in strings": (b'{"is_public":"true","status":"false"}', Repo(is_public=True)),
+    "strings beside all other fields": (
+        b'{"size":"1","is_public":true,"num_images":null,"status":null,"tags":null,"name":"a","url":null}',
+        Repo(size=1, is_public=True, name="a"),
+    ),
+    "the last of two keys": (b'{"name":"a","name":"b"}', Repo(name="b")),
+    "the last of two keys, null": (b'{"name":"a","name":null}', Repo()),
+    "the last of two keys, the first malformed": (b'{"name":7,"name":"b"}', Repo(name="b")),
+    "a time elsewhere": (b'{"created_at":"1970-01-01T08:00:00+08:00"}', Repo(created_at=Timestamp())),
+    "a time that is none": (b'{"created_at":"yesterday","updated_at":""}', Repo()),
+    "a time behind the last": (b'{"created_at":"9999-12-31T23:59:59-00:01"}', Repo()),
+    "one time of two": (
+        b'{"created_at":"-","updated_at":"1970-01-01T00:00:01Z"}',
+        Repo(updated_at=Timestamp(seconds=1)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "repo"), ROWS.values(), ids=ROWS)
+def test_a_row_is_read(row: bytes, repo: Repo) -> None:
+    assert convert(b"[%b]" % row) == ListReposResponse(repos=[repo])
+
+
+@pytest.mark.parametrize(("row", "repo"), ROWS.values(), ids=ROWS)
+def test_a_row_is_read_beside_others(row: bytes, repo: Repo) -> None:
+    body = b'[{"name":"before","size":1},%b,{"name":"behind","size":"2"}]' % row
+    assert convert(body) == ListReposResponse(repos=[Repo(name="before", size=1), repo, Repo(name="behind", size=2)])
+
+
+UNKNOWN_VALUES = {
+    "a text": b'"text"',
+    "null": b"null",
+    "an object": b'{"name":"inner","size":"x"}',
+    "a list of lists": b"[[1.5,true],[]]",
+    "a nest": b"[" * 500 + b"]" * 500,
+    "a number that no float holds": b"1e999",
+    "an integer of 5000 digits": b"9" * 5000,
+    "a text that is not UTF-8": b'"\xff"',
+}
+
+
+@pytest.mark.parametrize("size", [b"1", b'"1"'], ids=["a row as documented", "a row with a number in a string"])
+@pytest.mark.parametrize("value", UNKNOWN_VALUES.values(), ids=UNKNOWN_VALUES)
+def test_an_unknown_field_is_ignored_whatever_it_holds(value: bytes, size: bytes) -> None:
+    assert convert(b'[{"x":%b,"size":%b}]' % (value, size)) == ListReposResponse(repos=[Repo(size=1)])
+
+
+MALFORMED_BODIES = {
+    "empty": b"",
+    "blank": b" \n",
+    "HTML": b"<html><body>Welcome</body></html>",
+    "an object": b"{}",
+    "an error": b'{"errorCode":"SVCSTG.SWR.4001035","errorMessage":"Invalid filter"}',
+    "a page in an object": b'{"repos":[]}',
+    "a text": b'"[]"',
+    "a number": b"0",
+    "a bool": b"false",
+    "null with something behind it": b"null[]",
+    "two arrays": b"[][]",
+    "a NUL behind it": b"[]\0",
+    "cut off": b'[{"name":"a"}',
+    "cut off in a text": b'[{"name":"a',
+    "a comma too many": b'[{"name":"a"},]',
+    "a comma too few": b"[{}{}]",
+    "quotes of another kind": b"[{'name':'a'}]",
+    "a comment": b"[/* none */]",
+    "a BOM": b"\xef\xbb\xbf[]",
+    "UTF-16": "[]".encode("utf-16"),
+    "a row of null": b"[null]",
+    "a row of a list": b"[[]]",
+    "a row of text": b'["nginx"]',
+    "a row of a number": b"[7]",
+    "a malformed row among others": b'[{"name":"a"},{"name":7},{"name":"c"}]',
+    "a bottomless nest": b"[" * 100_000,
+    "a deep nest": b"[" * 100_000 + b"]" * 100_000,
+    "a deep nest in a row": b'[{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}]",
+    "a deep nest of objects": b'[{"x":' * 50_000 + b"1" + b"}]" * 50_000,
+    "the last of two keys": b'[{"name":"a","name":7}]',
+    "a raw control character": b'[{"name":"a\nb"}]',
+    "an escape that is none": rb'[{"name":"\q"}]',
+    "NaN in an unknown field": b'[{"x":NaN}]',
+    "Infinity in an unknown field": b'[{"x":-Infinity}]',
+    "a leading zero in an unknown field": b'[{"x":01}]',
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED_BODIES.values(), ids=MALFORMED_BODIES)
+def test_what_is_no_list_of_repositories_is_refused(body: bytes) -> None:
+    assert refusal(body) == "UPSTREAM_MALFORMED_RESPONSE"
+
+
+TEXTS = [
+    *("name", "category", "description", "created_at", "updated_at", "url"),
+    *("path", "internal_path", "domain_name", "namespace", "logo"),
+]
+MALFORMED_TEXTS = ["7", "true", "[]", '["a"]', "{}", "NaN"]
+MALFORMED_INTEGERS = [
+    *("1.5", "true", "[]", "{}", "NaN", "Infinity", "-Infinity", "1e999"),
+    *("9223372036854775808", "-9223372036854775809", "9" * 5000),
+    *('""', '" 1"', '"1 "', '"+1"', '"--1"', '"1.0"', '"1e2"', '"0x1"', '"1_0"', '"१"', '"one"', '"true"', '"NaN"'),
+    *('"9223372036854775808"', '"-9223372036854775809"', f'"{"9" * 5000}"'),
+]
+MALFORMED_BOOLS = ["0", "1", '""', '"True"', '"FALSE"', '"yes"', '"1"', '" true"', "[]", "{}"]
+MALFORMED_TAGS = ['""', '"latest"', "7", "true", "{}", "[null]", "[7]", '["a",["b"]]', '[{"tag":"a"}]']
+MALFORMED_VALUES = [
+    *((field, value) for field in TEXTS for value in MALFORMED_TEXTS),
+    *((field, value) for field in ("size", "num_images", "num_download") for value in MALFORMED_INTEGERS),
+    *((field, value) for field in ("is_public", "status") for value in MALFORMED_BOOLS),
+    *(("tags", value) for value in MALFORMED_TAGS),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), MALFORMED_VALUES, ids=lambda part: part[:24])
+def test_a_value_of_any_other_type_is_refused(field: str, value: str) -> None:
+    assert refusal(f'[{{"{field}":{value}}}]'.encode()) == "UPSTREAM_MALFORMED_RESPONSE"
+
+
+LONE_SURROGATES = [r"\ud800", r"\udfff", r"\ud800 and some text", r"\udc00\ud800", r"\ud800\ud800\udc00", r"\ud83dA"]
+NO_UTF_8 = [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"a\x80 and some text"]
+
+
+@pytest.mark.parametrize("text", LONE_SURROGATES)
+@pytest.mark.parametrize("row", ['{"name":"%s"}', '{"tags":["%s"]}', '{"x":"%s"}', '{"x":"%s","size":"1"}'])
+def test_half_a_surrogate_pair_is_refused_in_any_field(row: str, text: str) -> None:
+    assert refusal(f"[{row % text}]".encode()) == "UPSTREAM_MALFORMED_RESPONSE"
+
+
+@pytest.mark.parametrize("text", NO_UTF_8)
+@pytest.mark.parametrize("row", [b'{"name":"%b"}', b'{"tags":["%b"]}', b'{"size":"1","logo":"%b"}'])
+def test_text_that_is_not_utf_8_is_refused(row: bytes, text: bytes) -> None:
+    assert refusal(b"[%b]" % (row % text)) == "UPSTREAM_MALFORMED_RESPONSE"
+
+
+@pytest.mark.parametrize("body", [b"null", b" null\r\n", b"[]", b" [ ]\n"])
+@pytest.mark.parametrize("page", [None, FIRST_HUNDRED], ids=["all", "a page"])
+def test_an_empty_list_and_null_alone_are_no_repositories(body: bytes, page: Page | None) -> None:
+    assert convert(body, None, page) == ListReposResponse()
+
+
+def test_a_page_of_10000_rows_is_the_largest() -> None:
+    assert len(convert(b"[%b]" % b",".join([b"{}"] * MAX_ROWS)).repos) == MAX_ROWS == 10_000
+    assert refusal(b"[%b]" % b",".join([b"{}"] * (MAX_ROWS + 1))) == "UPSTREAM_RESPONSE_TOO_LARGE"
+
+
+POSITIONS: dict[str, tuple[bytes, str | None, Page | None, ContentRange | None]] = {
+    "header": (b"[{}]", "20-1/21", Page(20, 10), ContentRange(offset=20, count=1, total=21)),
+    "header without a page": (b"[{}]", "0-1/1", None, ContentRange(count=1, total=1)),
+    "header of an empty list": (b"[]", "40-0/21", Page(40, 10), ContentRange(offset=40, total=21)),
+    "header of null": (b"null", "0-0/0", Page(0, 10), ContentRange()),
+    "header with a last index": (b"[{},{}]", "20-21/40", Page(20, 2), ContentRange(offset=20, count=2, total=40)),
+    "header before rows": (b'[{"total_range":7}]', "0-1/8", Page(0, 10), ContentRange(count=1, total=8)),
+    "rows": (b'[{"total_range":7},{}]', None, Page(5, 10), ContentRange(offset=5, count=2, total=7)),
+    "rows where the header is unreadable": (b'[{"total_range":7}]', "*", Page(0, 1), ContentRange(count=1, total=7)),
+    "first row that tells": (b'[{"total_range":null},{},{"total_range":0}]', None, Page(0, 9), ContentRange(count=3)),
+    "number in a string": (b'[{"total_range":"7"}]', None, Page(0, 10), ContentRange(count=1, total=7)),
+    "largest number": (b'[{"total_range":%d}]' % (2**63 - 1), "", Page(0, 1), ContentRange(count=1, total=2**63 - 1)),
+    "nowhere": (b"[{}]", None, Page(0, 10), None),
+    "unreadable and nowhere else": (b"[{}]", "0-1/*", Page(0, 10), None),
+    "rows without a page": (b'[{"total_range":7}]', None, None, None),
+    "rows without a page, header unreadable": (b'[{"total_range":7}]', "*", None, None),
+    "negative number": (b'[{"total_range":-1}]', None, Page(0, 10), None),
+    "number over 64 bits": (b'[{"total_range":9223372036854775808}]', None, Page(0, 10), None),
+}
+
+
+@pytest.mark.parametrize(("body", "header", "page", "position"), POSITIONS.values(), ids=POSITIONS)
+def test_a_page_lies_where_header_or_rows_say(
+    body: bytes, header: str | None, page: Page | None, position: ContentRange | None
+) -> None:
+    response = convert(body, header, page)
+    assert (response.content_range if response.HasField("content_range") else None) == position
+
+
+@pytest.mark.parametrize("memo_bytes", [0, PLENTY], ids=["no memory", "a memory"])
+@pytest.mark.parametrize("size", [1, "1"], ids=["rows as documented", "rows with a number in a string"])
+def test_a_large_page_is_converted_in_steps_and_a_small_one_at_once(memo_bytes: int, size: int | str) -> None:
+    breaths = {
+        number: drive(PageConverter(memo_bytes).convert(rows(number, size=size), None, None))[1]
+        for number in (0, 1, 100, 1000, 5000)
+    }
+    assert breaths[0] == breaths[1] == breaths[100] == 0
+    assert breaths[1000] >= 4
+    assert breaths[5000] >= 24
+
+
+def test_large_rows_are_converted_in_more_steps() -> None:
+    body = rows(20, description="x" * 64 * 1024)
+    response, breaths = drive(PageConverter(PLENTY).convert(body, None, None))
+    assert len(response.repos) == 20
+    assert breaths >= 9
+
+
+@pytest.mark.parametrize("memo_bytes", [1, 2, 1000, 100_000, PLENTY])
+def test_a_memory_of_any_size_says_the_same(memo_bytes: int) -> None:
+    converter = PageConverter(memo_bytes)
+    for number in (300, 500, 300, 1, 500):
+        body = rows(number, total_range=number)
+        expected, _ = drive(PageConverter(0).convert(body, None, Page(0, 1000)))
+        assert drive(converter.convert(body, None, Page(0, 1000)))[0] == expected
+
+
+def remembered(first: bytes, second: bytes) -> tuple[ListReposResponse, int]:
+    """Convert two pages one after the other; return what the second is and how many breaths it took."""
+    converter = PageConverter(PLENTY)
+    drive(converter.convert(first, None, None))
+    return drive(converter.convert(second, None, None))
+
+
+def test_a_page_is_remembered() -> None:
+    body = rows(5000)
+    assert remembered(body, body) == (convert(body), 0)
+
+
+def test_rows_are_remembered_where_a_few_have_changed() -> None:
+    first, second = rows(1000), rows(1000).replace(b'"repo-7","size":1', b'"repo-7","size":2')
+    assert remembered(first, second) == (convert(second), 0)
+    assert convert(second).repos[7].size == 2
+
+
+def test_rows_are_remembered_where_one_is_new() -> None:
+    first, second = rows(1000), b'[{"name":"new"},' + rows(1000)[1:]
+    assert remembered(first, second) == (convert(second), 0)
+
+
+def test_rows_are_remembered_where_the_number_of_matches_has_changed() -> None:
+    first, second = rows(1000, total_range=1000), rows(1000, total_range=1001)
+    assert remembered(first, second) == (convert(second), 0)
+
+
+def test_a_changed_number_of_matches_is_told_all_the_same() -> None:
+    converter = PageConverter(PLENTY)
+    totals = [
+        drive(converter.convert(rows(3, total_range=total), None, FIRST_HUNDRED))[0].content_range.total
+        for total in (3, 4, 3)
+    ]
+    assert totals == [3, 4, 3]
+
+
+def test_a_row_that_only_looks_like_another_is_not_taken_for_it() -> None:
+    first = b'[{"name":"a","total_range":7}]'
+    second = b'[{"name":"a","x":{"name":"b","total_range":7},"name":"c","total_range":7}]'
+    assert remembered(first, second)[0] == ListReposResponse(repos=[Repo(name="c")])
+    assert remembered(second, first)[0] == ListReposResponse(repos=[Repo(name="a")])
+
+
+def test_a_malformed_row_is_refused_beside_remembered_ones() -> None:
+    converter = PageConverter(PLENTY)
+    drive(converter.convert(b'[{"name":"a"}]', None, None))
+    with pytest.raises(GatewayError):
+        drive(converter.convert(b'[{"name":"a"},{"name":7}]', None, None))
+    assert drive(converter.convert(b'[{"name":"a"}]', None, None))[0].repos == [Repo(name="a")]
+
+
+@pytest.mark.parametrize("value", UNKNOWN_VALUES.values(), ids=UNKNOWN_VALUES)
+def test_what_a_row_means_does_not_hang_on_its_neighbours_or_the_memory(value: bytes) -> None:
+    first, second = b'[{"name":"a","x":%b}]' % value, b'[{"name":"a","x":%b},{"size":"1"}]' % value
+    expected = ListReposResponse(repos=[Repo(name="a"), Repo(size=1)])
+    assert remembered(first, second)[0] == expected
+    assert drive(PageConverter(0).convert(second, None, None))[0] == expected
+
+
+def test_a_long_text_in_place_of_a_time_is_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        drive(PageConverter(0).convert(rows(1, created_at="x" * 1_000_000), None, None))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 500_000
+
+
+def test_a_remembered_page_lies_where_its_own_header_says() -> None:
+    converter = PageConverter(PLENTY)
+    offsets = [
+        drive(converter.convert(b"[{}]", header, FIRST_HUNDRED))[0].content_range.offset
+        for header in ("1-1/9", "5-1/9")
+    ]
+    assert offsets == [1, 5]
