@@ -1,0 +1,126 @@
+"""Types of settings that Python has no word for: durations, addresses, an origin, and how they are written."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer
+
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,18})?)(ms|s|m|h)", re.ASCII)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
+_HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
+_HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
+_ORIGIN = re.compile(rf"(?i:(https?))://({_HOST}(?::(\d{{1,5}}))?)/?", re.ASCII)
+LAST_PORT = 65535
+
+
+def read_duration(text: str) -> float:
+    """Return the seconds that a text such as `500ms`, `15s` or `2m` stands for.
+
+    Raises:
+        ValueError: It stands for none.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a duration such as 500ms, 15s or 2m")
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def _read_duration(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a duration such as 500ms, 15s or 2m")  # noqa: TRY004 - told among the other problems
+    return read_duration(value) if isinstance(value, str) else value
+
+
+def _check_duration(seconds: float) -> float:
+    if seconds < 0:
+        raise ValueError("must not be negative")
+    return seconds
+
+
+def _check_positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def write_duration(seconds: float) -> str:
+    """Write seconds so that they are read as the same number: `500ms`, `15s`."""
+    for unit, size in (("s", 1.0), ("ms", 0.001)):
+        if round(seconds / size) * size == seconds:
+            return f"{round(seconds / size)}{unit}"
+    return f"{Decimal(repr(seconds)):f}s"
+
+
+def _read_bytes(value: object) -> object:
+    if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+        raise ValueError("must be a size such as 65536, 512KiB or 64MiB")
+    return value
+
+
+def write_bytes(size: int) -> str:
+    """Write a size as it is read: `64MiB`."""
+    for power, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size and size % power == 0:
+            return f"{size // power}{unit}"
+    return str(size)
+
+
+def _read_addresses(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if not addresses or not all(map(_is_address, addresses)):
+        raise ValueError("must be host:port or unix:/path, several by comma")
+    return addresses
+
+
+def _is_address(address: str) -> bool:
+    if address.startswith("unix:"):
+        return address.startswith("unix:/")
+    match = _HOST_PORT.fullmatch(address)
+    return match is not None and int(match[1]) <= LAST_PORT
+
+
+def _check_origin(url: str) -> str:
+    match = _ORIGIN.fullmatch(url)
+    if match is None or not 1 <= int(match[3] or 1) <= LAST_PORT:
+        raise ValueError("must be http(s)://host[:port], with no path, query or credentials")
+    return f"{match[1].lower()}://{match[2]}"
+
+
+def _check_region(region: str) -> str:
+    # It becomes a part of a host name.
+    if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", region, re.ASCII):
+        raise ValueError("must be a region such as cn-north-4")
+    return region
+
+
+def _empty_is_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+Unset = BeforeValidator(_empty_is_unset)
+Duration = Annotated[
+    float,
+    Field(allow_inf_nan=False),
+    BeforeValidator(_read_duration),
+    AfterValidator(_check_duration),
+    PlainSerializer(write_duration),
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
+Size = Annotated[ByteSize, BeforeValidator(_read_bytes), PlainSerializer(write_bytes)]
+Addresses = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_addresses),
+    AfterValidator(_check_addresses),
+    PlainSerializer(",".join),
+]
+Origin = Annotated[str, AfterValidator(_check_origin)]
+Region = Annotated[str, AfterValidator(_check_region)]
