@@ -1,0 +1,147 @@
+"""The outermost interceptor: whatever happens inside, a caller gets a status, and nothing of an exception's text.
+
+grpc.aio by itself sends an exception's text to the caller, and leaves a caller waiting for ever whose handler raised a
+CancelledError that was not the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from gateway.core.errors import GATEWAY_DRAINING, GATEWAY_INTERNAL, UNREADABLE_REQUEST, GatewayError
+from gateway.core.rpc_status import to_rpc_status
+from gateway.server.call import REQUEST_ID, Call, begin_call
+
+_log = logging.getLogger(__name__)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Turns exceptions into statuses, for all four shapes of calls."""
+
+    def __init__(self) -> None:
+        self._guarded: dict[Handler, Handler] = {}
+        self._draining = False
+
+    def drain(self) -> None:
+        """From here on, a call that ends before its time ends because the gateway is shutting down."""
+        self._draining = True
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the method's handler; a method that nobody serves stays unserved, which is UNIMPLEMENTED."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        guarded = self._guarded.get(handler)
+        if guarded is None:
+            guarded = self._guarded[handler] = self._wrap(handler)
+        return guarded
+
+    def _wrap(self, handler: Handler) -> Handler:
+        """Wrap one of the four shapes. A single request is read inside of the guard, for it may be unreadable."""
+        read, write = handler.request_deserializer, handler.response_serializer
+        match handler.request_streaming, handler.response_streaming:
+            case False, False:
+                return grpc.unary_unary_rpc_method_handler(self._guard_unary(handler.unary_unary, read, write))
+            case True, False:
+                return grpc.stream_unary_rpc_method_handler(self._guard_unary(handler.stream_unary, None, write), read)
+            case False, True:
+                return grpc.unary_stream_rpc_method_handler(
+                    self._guard_stream(handler.unary_stream, read), response_serializer=write
+                )
+            case _:
+                return grpc.stream_stream_rpc_method_handler(
+                    self._guard_stream(handler.stream_stream, None), read, write
+                )
+
+    def _guard_unary(self, inner: Any, deserialize: Any, serialize: Any) -> Any:
+        async def guarded(request: Any, context: Context) -> Any:
+            call = _begin(context)
+            try:
+                response = await inner(deserialize(request) if deserialize else request, context)
+                return serialize(response) if serialize else response
+            except BaseException as exception:
+                await self._answer(exception, context, call)
+                raise
+
+        return guarded
+
+    def _guard_stream(self, inner: Any, deserialize: Any) -> Any:
+        """Guard a handler that yields its messages, or one that writes them to the context: grpc.aio serves both."""
+
+        async def guarded_writer(request: Any, context: Context) -> None:
+            call = _begin(context)
+            try:
+                await inner(deserialize(request) if deserialize else request, context)
+            except BaseException as exception:
+                await self._answer(exception, context, call)
+                raise
+
+        async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
+            call = _begin(context)
+            try:
+                async for message in inner(deserialize(request) if deserialize else request, context):
+                    yield message
+            except BaseException as exception:
+                await self._answer(exception, context, call)
+                raise
+
+        return guarded_generator if inspect.isasyncgenfunction(inner) else guarded_writer
+
+    async def _answer(self, exception: BaseException, context: Context, call: Call) -> None:
+        """End a failed call with a status; return where grpc ends it by itself."""
+        error = self._error_for(exception, context, call)
+        if error is not None:
+            await _abort(context, error, call)
+
+    def _error_for(self, exception: BaseException, context: Context, call: Call) -> GatewayError | None:
+        """Return what the caller is told of an exception; None for those that are grpc's own way to end a call."""
+        match exception:
+            case GatewayError():
+                return exception
+            case grpc.aio.AbortError():
+                return None
+            case DecodeError():
+                return GatewayError(UNREADABLE_REQUEST)
+            case asyncio.CancelledError():
+                if context.cancelled():
+                    return None
+                return GatewayError(GATEWAY_DRAINING if self._draining else GATEWAY_INTERNAL)
+            case Exception():
+                _log.error("call %s failed", call.request_id, exc_info=exception)
+                return GatewayError(GATEWAY_INTERNAL)
+            case _:
+                return None
+
+
+def _begin(context: Context) -> Call:
+    call = begin_call(context.invocation_metadata() or ())
+    context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+    return call
+
+
+async def _abort(context: Context, error: GatewayError, call: Call) -> None:
+    """Everything in one `abort`: `abort_with_status` would drop the pushback."""
+    status = to_rpc_status(error, call.request_id)
+    trailers: list[tuple[str, str | bytes]] = [
+        (REQUEST_ID, call.request_id),
+        ("grpc-status-details-bin", status.details),
+    ]
+    if status.pushback_ms is not None:
+        trailers.append(("grpc-retry-pushback-ms", str(status.pushback_ms)))
+    await context.abort(_CODES[status.code], status.message, tuple(trailers))

@@ -1,0 +1,202 @@
+"""The embedded upstream as an aiohttp application, and a server for it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.simulator.data import Repository
+from gateway.simulator.query import BadQueryError, read_query
+
+# Tokens have up to 20,000 characters.
+MAX_HEADER_BYTES = 64 * 1024
+REQUEST_ID = web.RequestKey("request_id", str)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Shape(StrEnum):
+    """How an error's body looks."""
+
+    LIST = "list"
+    ERRORS = "errors"
+    FLAT = "flat"
+    APIGW = "apigw"
+    IAM = "iam"
+    REGISTRY = "registry"
+    HTML = "html"
+    EMPTY = "empty"
+
+
+class Malformed(StrEnum):
+    """What is wrong with the body of an answer whose status is 200."""
+
+    HTML = "html"
+    EMPTY = "empty"
+    OBJECT = "object"
+    TRUNCATED = "truncated"
+    WRONG_TYPE = "wrong-type"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What the embedded upstream does wrong, on demand.
+
+    Attributes:
+        latency: Seconds before each answer.
+        error_status: HTTP status of every answer; 0 is none.
+        error_shape: Shape of the body of every error.
+        malformed: What is wrong with every page.
+        content_range: Whether Content-Range is sent.
+        token: The only X-Auth-Token that is let in; empty lets everyone in.
+    """
+
+    latency: float = 0.0
+    error_status: int = 0
+    error_shape: Shape = Shape.LIST
+    malformed: Malformed | None = None
+    content_range: bool = True
+    token: str = ""
+
+
+def make_app(repositories: Sequence[Repository], faults: Faults | None = None) -> web.Application:
+    """Build the application.
+
+    Args:
+        repositories: What there is to list, in this order.
+        faults: What it does wrong.
+    """
+    simulator = _Simulator(repositories, faults or Faults())
+    app = web.Application(middlewares=[_request_ids(), simulator.interfere])
+    app.router.add_get("/v2/manage/repos", simulator.list_repositories)
+    app.router.add_get("/v2/manage/shared-repositories", simulator.list_repositories)
+    return app
+
+
+@asynccontextmanager
+async def running(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve an application for the time of a `with` block.
+
+    Yields:
+        Its URL, with the port that was chosen for 0.
+    """
+    runner = web.AppRunner(
+        app,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        access_log=None,
+        shutdown_timeout=0.1,  # 0 would wait for every answer that is due
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound_port = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound_port}"
+    finally:
+        await runner.cleanup()
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _request_ids() -> Any:
+    numbers = itertools.count(1)
+
+    @web.middleware
+    async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = f"sim-{next(numbers):08d}"
+        request[REQUEST_ID] = request_id
+        try:
+            response = await handler(request)
+        except web.HTTPNotFound:
+            text = "The API does not exist or has not been published in the environment"
+            response = error_response(404, "APIGW.0101", text, Shape.APIGW, request)
+        except web.HTTPException as error:
+            error.headers["X-Request-Id"] = request_id
+            raise
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+    return name_request
+
+
+class _Simulator:
+    def __init__(self, repositories: Sequence[Repository], faults: Faults) -> None:
+        self._repositories = repositories
+        self._faults = faults
+
+    @web.middleware
+    async def interfere(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Do wrong what was ordered, before the request is looked at."""
+        faults = self._faults
+        if faults.latency:
+            await asyncio.sleep(faults.latency)
+        if faults.error_status:
+            code = f"SVCSTG.SWR.{faults.error_status}0001"
+            return error_response(faults.error_status, code, "simulated error", faults.error_shape, request)
+        if faults.token and request.headers.get("X-Auth-Token") != faults.token:
+            text = "Incorrect IAM authentication information: decrypt token fail"
+            return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
+        return await handler(request)
+
+    async def list_repositories(self, request: web.Request) -> web.Response:
+        """Answer a list request."""
+        try:
+            query = read_query(request.query)
+        except BadQueryError as error:
+            return error_response(400, error.code, error.message, self._faults.error_shape, request)
+        matches = [repository.record for repository in self._repositories if query.matches(repository)]
+        page = matches[query.offset : query.offset + query.limit]
+        headers = {}
+        if query.paged and self._faults.content_range:
+            headers["Content-Range"] = f"{query.offset}-{len(page)}/{len(matches)}"
+        body = _spoil(_encode([_with_total(record, len(matches)) for record in page]), self._faults.malformed)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def _with_total(record: dict[str, Any], total: int) -> dict[str, Any]:
+    """Records of older regions do not carry the number of matches; newer ones end with it."""
+    return {**record, "total_range": total} if "total_range" in record else record
+
+
+def _spoil(body: bytes, malformed: Malformed | None) -> bytes:
+    match malformed:
+        case None:
+            return body
+        case Malformed.HTML:
+            return b"<html><body>Sign in to the guest network</body></html>"
+        case Malformed.EMPTY:
+            return b""
+        case Malformed.OBJECT:
+            return b'{"repos":' + body + b"}"
+        case Malformed.TRUNCATED:
+            return body[: len(body) // 2]
+        case Malformed.WRONG_TYPE:
+            return b'[{"name":"nginx","size":"large"}]'
+
+
+def error_response(status: int, code: str, message: str, shape: Shape, request: web.Request) -> web.Response:
+    """Answer with an error, in one of the shapes that clients of SWR have met."""
+    if status in (204, 304) or shape is Shape.EMPTY:
+        return web.Response(status=status)
+    if shape is Shape.HTML:
+        text = f"<html><body><h1>{status}</h1></body></html>"
+        return web.Response(status=status, text=text, content_type="text/html")
+    bodies: dict[Shape, Any] = {
+        Shape.LIST: [{"errorCode": code, "errorMessage": message, "detail": ""}],
+        Shape.ERRORS: {"errors": [{"errorCode": code, "errorMessage": message}]},
+        Shape.FLAT: {"errorCode": code, "errorMsg": message},
+        Shape.APIGW: {"error_code": code, "error_msg": message, "request_id": request[REQUEST_ID]},
+        Shape.IAM: {"error": {"code": status, "message": message, "title": "Error"}},
+        Shape.REGISTRY: {"errors": [{"code": "DENIED", "message": message}]},
+    }
+    return web.Response(status=status, body=_encode(bodies[shape]), content_type="application/json")

@@ -1,0 +1,38 @@
+"""What tests share: an upstream that plays bytes, a gateway in front of any upstream, and how a failure is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+import pytest
+
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from scripted_upstream import ScriptedUpstream, scripted_upstream
+
+Connect = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """An upstream that plays bytes."""
+    async with scripted_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Start a gateway with any settings, and open a channel to it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(upstream_url: str, **settings: Any) -> grpc.aio.Channel:
+            defaults = {"auth": "none", "listen": "127.0.0.1:0", "drain_grace": "1s"}
+            gateway = await stack.enter_async_context(
+                Gateway(Settings(upstream_url=upstream_url, **defaults | settings))
+            )
+            return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0]))
+
+        yield start

@@ -1,0 +1,130 @@
+"""An upstream that plays bytes: it does on order what a server can do to a client, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Act(Enum):
+    """What a script can do besides writing bytes."""
+
+    CLOSE = auto()
+    RESET = auto()
+    STALL = auto()  # until the client hangs up
+
+
+Step = bytes | Act | asyncio.Event
+Script = tuple[Step, ...]
+
+
+@dataclass
+class Request:
+    """A request as it arrived: the target byte for byte, header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+
+
+@dataclass
+class ScriptedUpstream:
+    """Plays one script a request, in order; the last one again and again.
+
+    Attributes:
+        url: Where it listens.
+        requests: What it was asked.
+        connections: Connections that were opened to it.
+        arrived: Set when a request has arrived.
+        hung_up: Set when a client has closed a connection on which an answer was due.
+    """
+
+    url: str = ""
+    scripts: list[Script] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def play(self, *scripts: Script | bytes) -> None:
+        """Order what the next requests are answered with."""
+        self.scripts = [(script,) if isinstance(script, bytes) else script for script in scripts]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while request := await _read_request(reader):
+                self.requests.append(request)
+                self.arrived.set()
+                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                if not await self._act(script, reader, writer):
+                    return
+        except ConnectionError:
+            self.hung_up.set()
+        finally:
+            writer.close()
+
+    async def _act(self, script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Play one script; tell whether the connection goes on."""
+        for step in script:
+            match step:
+                case bytes():
+                    writer.write(step)
+                    await writer.drain()
+                case asyncio.Event():
+                    await step.wait()
+                case Act.CLOSE:
+                    return False
+                case Act.RESET:
+                    # A socket that lingers for no time answers what is still under way with a reset.
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    return False
+                case Act.STALL:
+                    await reader.read()
+                    self.hung_up.set()
+                    return False
+        return True
+
+
+@asynccontextmanager
+async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
+    """Listen on a free port for the time of a `with` block."""
+    upstream = ScriptedUpstream()
+    upstream.play(page("[]"))
+    # By name, not by address: a client's cookies are kept for names only.
+    server = await asyncio.start_server(upstream.serve, "localhost", 0, family=socket.AF_INET)
+    upstream.url = f"http://localhost:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield upstream
+    finally:
+        server.close()
+
+
+def answer(status: int | str, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> bytes:
+    """Build a whole answer with a Content-Length."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def page(body: bytes | str, headers: Mapping[str, str] | None = None) -> bytes:
+    """Build a page: status 200 and JSON."""
+    return answer(200, body, {"Content-Type": "application/json", **(headers or {})})
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    line, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    method, target, _ = line.split(" ")
+    pairs = (header.partition(":") for header in lines)
+    return Request(method, target, {name.lower(): value.strip() for name, _, value in pairs})

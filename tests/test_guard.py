@@ -1,0 +1,199 @@
+"""The guard, around handlers of all four shapes that do everything wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from failures import Failure, read_failure
+from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
+from gateway.server.call import current_call
+from gateway.server.guard import Guard
+
+SERVICE = "test.Shapes"
+SECRET = "token=s3cr3t"
+
+Misdeed = Callable[[Any], Any]
+
+
+async def fail_plainly(_: Any) -> None:
+    raise RuntimeError(SECRET)
+
+
+async def fail_with_a_cause(_: Any) -> None:
+    raise GatewayError(UPSTREAM_TIMEOUT)
+
+
+async def be_cancelled_by_another(_: Any) -> None:
+    other = asyncio.ensure_future(asyncio.Event().wait())
+    asyncio.get_running_loop().call_soon(other.cancel)
+    await other
+
+
+async def abort(context: Any) -> None:
+    await context.abort(grpc.StatusCode.NOT_FOUND, "on purpose")
+
+
+async def do_nothing(_: Any) -> None:
+    pass
+
+
+def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
+    async def unary_unary(request: StringValue, context: Any) -> StringValue:
+        await misdeed(context)
+        return StringValue(value=f"{request.value} {current_call().request_id}")
+
+    async def unary_stream(request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+        yield request
+        await misdeed(context)
+
+    async def written_stream(request: StringValue, context: Any) -> None:
+        await context.write(request)
+        await misdeed(context)
+
+    async def stream_unary(requests: AsyncIterator[StringValue], context: Any) -> StringValue:
+        values = [request.value async for request in requests]
+        await misdeed(context)
+        return StringValue(value=" ".join(values))
+
+    async def stream_stream(requests: AsyncIterator[StringValue], context: Any) -> AsyncIterator[StringValue]:
+        async for request in requests:
+            yield request
+        await misdeed(context)
+
+    codec: dict[str, Any] = {
+        "request_deserializer": StringValue.FromString,
+        "response_serializer": StringValue.SerializeToString,
+    }
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            "UnaryUnary": grpc.unary_unary_rpc_method_handler(unary_unary, **codec),
+            "UnaryStream": grpc.unary_stream_rpc_method_handler(unary_stream, **codec),
+            "WrittenStream": grpc.unary_stream_rpc_method_handler(written_stream, **codec),
+            "StreamUnary": grpc.stream_unary_rpc_method_handler(stream_unary, **codec),
+            "StreamStream": grpc.stream_stream_rpc_method_handler(stream_stream, **codec),
+        },
+    )
+
+
+class Caller:
+    """Calls each shape with one request, as bytes, and collects what comes back."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    async def call(self, shape: str, request: bytes = b"") -> list[bytes]:
+        path = f"/{SERVICE}/{shape}"
+        match shape:
+            case "UnaryUnary":
+                return [await self._channel.unary_unary(path)(request, timeout=10)]
+            case "UnaryStream" | "WrittenStream":
+                return [reply async for reply in self._channel.unary_stream(path)(request, timeout=10)]
+            case "StreamUnary":
+                return [await self._channel.stream_unary(path)(iter([request]), timeout=10)]
+            case _:
+                return [reply async for reply in self._channel.stream_stream(path)(iter([request]), timeout=10)]
+
+    async def failure(self, shape: str, request: bytes = b"") -> Failure:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await self.call(shape, request)
+        return read_failure(raised.value)
+
+
+SHAPES = ["UnaryUnary", "UnaryStream", "WrittenStream", "StreamUnary", "StreamStream"]
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Any]]:
+    """Serve handlers that do something wrong."""
+    closers: list[Callable[[], Any]] = []
+
+    async def start(misdeed: Misdeed, guard: Guard | None = None) -> Caller:
+        server = grpc.aio.server(interceptors=(guard or Guard(),))
+        server.add_generic_rpc_handlers((handlers(misdeed),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        closers.extend([channel.close, lambda: server.stop(None)])
+        return Caller(channel)
+
+    yield start
+    for close in closers:
+        await close()
+
+
+Serve = Callable[..., Any]
+
+
+async def test_an_exception_is_logged_and_nothing_of_it_reaches_the_caller(
+    serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = await serve(fail_plainly)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "GATEWAY_INTERNAL")
+    assert SECRET not in str(failure)
+    assert SECRET in caplog.text
+    assert str(failure.trailers["x-request-id"]) in caplog.text
+
+
+async def test_a_gateway_error_is_answered_as_what_it_is(serve: Serve, shape: str) -> None:
+    caller = await serve(fail_with_a_cause)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_TIMEOUT")
+
+
+async def test_a_cancellation_that_is_not_the_callers_leaves_no_one_waiting(serve: Serve, shape: str) -> None:
+    caller = await serve(be_cancelled_by_another)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "GATEWAY_INTERNAL")
+
+
+async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:
+    guard = Guard()
+    guard.drain()
+    caller = await serve(be_cancelled_by_another, guard)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_DRAINING")
+
+
+async def test_an_abort_passes(serve: Serve, shape: str, caplog: pytest.LogCaptureFixture) -> None:
+    caller = await serve(abort)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.message) == (grpc.StatusCode.NOT_FOUND, "on purpose")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_request_that_cannot_be_read_is_the_callers_fault(serve: Serve, shape: str) -> None:
+    caller = await serve(do_nothing)
+    failure = await caller.failure(shape, b"\xff\xff")
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNREADABLE_REQUEST")
+
+
+async def test_what_goes_well_goes_through(serve: Serve, shape: str) -> None:
+    caller = await serve(do_nothing)
+    (reply,) = await caller.call(shape, StringValue(value="hello").SerializeToString())
+    assert StringValue.FromString(reply).value.startswith("hello")
+
+
+async def test_a_method_that_nobody_serves_is_unimplemented(serve: Serve) -> None:
+    caller = await serve(do_nothing)
+    failure = await caller.failure("Nothing")
+    assert failure.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_every_call_has_an_id_of_its_own(serve: Serve) -> None:
+    caller = await serve(do_nothing)
+    replies = await asyncio.gather(*(caller.call("UnaryUnary") for _ in range(50)))
+    assert len({StringValue.FromString(reply).value for (reply,) in replies}) == 50

@@ -1,0 +1,178 @@
+"""The server around RepoService: health, reflection, its ports, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2
+
+from conftest import Connect
+from failures import failure_of, read_failure
+from gateway.server.gateway import MAX_REQUEST_BYTES, Gateway, ListenError
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import Act, ScriptedUpstream, page
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+REQUEST = repos_pb2.ListReposRequest()
+
+
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    """The library's stubs know no methods."""
+    return HealthStub(channel)
+
+
+def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
+    defaults: dict[str, object] = {"auth": "none", "listen": "127.0.0.1:0", "upstream_url": upstream.url}
+    return Settings(**defaults | more)
+
+
+@pytest.mark.parametrize("service", ["", "gateway.swr.v1.RepoService"])
+async def test_health_is_told_for_the_whole_and_for_the_service(
+    connect: Connect, upstream: ScriptedUpstream, service: str
+) -> None:
+    health = health_stub(await connect(upstream.url, auth="passthrough"))
+    reply = await health.Check(health_pb2.HealthCheckRequest(service=service))
+    assert reply.status == SERVING
+
+
+async def test_health_of_an_unknown_service_is_not_found(connect: Connect, upstream: ScriptedUpstream) -> None:
+    health = health_stub(await connect(upstream.url))
+    failure = await failure_of(health.Check(health_pb2.HealthCheckRequest(service="x")))
+    assert failure.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_health_lists_everything(connect: Connect, upstream: ScriptedUpstream) -> None:
+    health = health_stub(await connect(upstream.url))
+    reply = await health.List(health_pb2.HealthListRequest())  # type: ignore[attr-defined]
+    assert {name: status.status for name, status in reply.statuses.items()} == {
+        "": SERVING,
+        "gateway.swr.v1.RepoService": SERVING,
+    }
+
+
+async def test_who_watches_is_told_of_the_drain_and_does_not_hold_it_up(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream, drain_grace="1h")) as gateway:
+        channel = grpc.aio.insecure_channel(gateway.addresses[0])
+        watch = health_stub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+    async with channel:
+        assert (await watch.read()).status == NOT_SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await watch.read()
+        assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_lists_and_describes(connect: Connect, upstream: ScriptedUpstream, version: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest
+    channel: Any = await connect(upstream.url)
+    call = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=request.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )(iter([request(list_services=""), request(file_containing_symbol="gateway.swr.v1.RepoService")]))
+    listed, described = [reply async for reply in call]
+    names = {service.name for service in listed.list_services_response.service}
+    assert {"gateway.swr.v1.RepoService", "grpc.health.v1.Health"} < names
+    assert b"ListRepos" in described.file_descriptor_response.file_descriptor_proto[0]
+
+
+async def test_all_that_is_listed_can_be_described(connect: Connect, upstream: ScriptedUpstream) -> None:
+    request = reflection_pb2.ServerReflectionRequest
+    channel: Any = await connect(upstream.url)
+    method = channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=request.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    (listed,) = [reply async for reply in method(iter([request(list_services="")]))]
+    names = [service.name for service in listed.list_services_response.service]
+    replies = [reply async for reply in method(iter([request(file_containing_symbol=name) for name in names]))]
+    assert [reply.HasField("file_descriptor_response") for reply in replies] == [True] * len(names)
+
+
+async def test_reflection_can_be_switched_off(connect: Connect, upstream: ScriptedUpstream) -> None:
+    channel: Any = await connect(upstream.url, reflection=False)
+    call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter([b""]))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call.read()
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_stream_repos_is_not_served_yet(connect: Connect, upstream: ScriptedUpstream) -> None:
+    call = RepoServiceStub(await connect(upstream.url)).StreamRepos(repos_pb2.StreamReposRequest())
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call.read()
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_request_too_large_to_be_one_is_refused(connect: Connect, upstream: ScriptedUpstream) -> None:
+    channel: Any = await connect(upstream.url)
+    call = channel.unary_unary("/gateway.swr.v1.RepoService/ListRepos")
+    failure = await failure_of(call(b"\x0a" * (MAX_REQUEST_BYTES + 1)))
+    assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert upstream.requests == []
+
+
+async def test_several_addresses_are_served_and_a_socket_file_too(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/gateway.sock"
+    async with Gateway(settings(upstream, listen=f"127.0.0.1:0,{path}")) as gateway:
+        assert gateway.addresses[1] == path
+        for address in gateway.addresses:
+            async with grpc.aio.insecure_channel(address) as channel:
+                assert await RepoServiceStub(channel).ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+
+
+async def test_a_port_in_use_is_not_shared(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as gateway:
+        with pytest.raises(ListenError, match=gateway.addresses[0]):
+            async with Gateway(settings(upstream, listen=gateway.addresses[0])):
+                pass
+
+
+async def test_a_call_in_flight_outlives_the_drain(upstream: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page('[{"name":"late"}]')))
+    async with Gateway(settings(upstream, drain_grace="30s")) as gateway:
+        channel = grpc.aio.insecure_channel(gateway.addresses[0])
+        call = RepoServiceStub(channel).ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        asyncio.get_running_loop().call_soon(release.set)
+    async with channel:
+        assert (await call).repos[0].name == "late"
+
+
+async def test_calls_are_served_during_the_delay_of_the_drain(upstream: ScriptedUpstream) -> None:
+    gateway = await Gateway(settings(upstream, drain_delay="1h")).__aenter__()
+    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+        watch = health_stub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        leaving = asyncio.ensure_future(gateway.__aexit__(None, None, None))
+        assert (await watch.read()).status == NOT_SERVING
+        assert await RepoServiceStub(channel).ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
+async def test_a_call_that_outlasts_the_grace_is_ended_and_so_is_its_upstream_request(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.play((Act.STALL,))
+    async with Gateway(settings(upstream, drain_grace="100ms")) as gateway:
+        channel = grpc.aio.insecure_channel(gateway.addresses[0])
+        call = RepoServiceStub(channel).ListRepos(REQUEST)
+        await upstream.arrived.wait()
+    async with channel:
+        failure = await failure_of(call)
+    assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    await asyncio.wait_for(upstream.hung_up.wait(), 10)

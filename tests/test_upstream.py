@@ -1,0 +1,264 @@
+"""Everything that an upstream can do to a client, played byte by byte, and what the caller is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+
+import aiohttp
+import grpc
+import pytest
+import trustme
+
+from conftest import Connect
+from failures import failure_of
+from gateway.core.status import find_cause, is_page
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.faults import to_gateway_error
+from scripted_upstream import Act, Script, ScriptedUpstream, answer, page
+
+REQUEST = repos_pb2.ListReposRequest()
+JSON = {"Content-Type": "application/json"}
+
+FAULTS: dict[str, tuple[Script, str, str]] = {
+    "closed on accept": ((Act.CLOSE,), "UPSTREAM_CONNECTION_LOST", "headers"),
+    "reset before headers": ((Act.RESET,), "UPSTREAM_CONNECTION_LOST", "headers"),
+    "half a status line": ((b"HTTP/1.1 20", Act.CLOSE), "UPSTREAM_CONNECTION_LOST", "headers"),
+    "half a header": ((b"HTTP/1.1 200 OK\r\nContent-", Act.CLOSE), "UPSTREAM_CONNECTION_LOST", "headers"),
+    "stalled before headers": ((Act.STALL,), "UPSTREAM_TIMEOUT", "headers"),
+    "stalled in the body": ((page("[]")[:-1], Act.STALL), "UPSTREAM_TIMEOUT", "body"),
+    "reset in the body": ((page("[]" * 999)[:-9], Act.RESET), "UPSTREAM_CONNECTION_LOST", "body"),
+    "body shorter than promised": ((page("[]")[:-1], Act.CLOSE), "UPSTREAM_CONNECTION_LOST", "body"),
+    "last chunk missing": (
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n", Act.CLOSE),
+        "UPSTREAM_CONNECTION_LOST",
+        "body",
+    ),
+    "no length and cut off": ((b"HTTP/1.1 200 OK\r\n\r\n[{", Act.CLOSE), "UPSTREAM_MALFORMED_RESPONSE", ""),
+    "gzip that is none": ((page("[]", {"Content-Encoding": "gzip"}),), "UPSTREAM_CONNECTION_LOST", "body"),
+    "encoding that was not asked for": ((page("[]", {"Content-Encoding": "compress"}),), "UPSTREAM_PROTOCOL", "body"),
+    "no HTTP at all": ((b"SSH-2.0-OpenSSH_9.2\r\n\r\n",), "UPSTREAM_PROTOCOL", "headers"),
+    "header over the limit": ((page("[]", {"X": "x" * 70_000}),), "UPSTREAM_PROTOCOL", "headers"),
+    "hundreds of headers": ((page("[]", {f"X-{n}": "x" for n in range(300)}),), "UPSTREAM_PROTOCOL", "headers"),
+    "length and chunks": ((page("[]", {"Transfer-Encoding": "chunked"}),), "UPSTREAM_PROTOCOL", "headers"),
+    "two lengths": ((page("[]", {"Content-length": "7"}),), "UPSTREAM_PROTOCOL", "headers"),
+    "status 099": ((answer("099"),), "UPSTREAM_PROTOCOL", ""),
+    "status 999": ((answer(999),), "UPSTREAM_PROTOCOL", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "reason", "phase"), FAULTS.values(), ids=FAULTS)
+async def test_a_fault_is_told_by_its_reason_and_phase(
+    connect: Connect, upstream: ScriptedUpstream, script: Script, reason: str, phase: str
+) -> None:
+    upstream.play(script)
+    stub = RepoServiceStub(await connect(upstream.url, attempt_timeout="300ms"))
+    failure = await failure_of(stub.ListRepos(REQUEST, timeout=20))
+    assert (failure.reason, failure.info.metadata["phase"]) == (reason, phase)
+    assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+
+
+@pytest.mark.parametrize("script", [(Act.CLOSE,), (Act.RESET,)], ids=["close", "reset"])
+async def test_a_request_is_never_sent_a_second_time_by_itself(
+    connect: Connect, upstream: ScriptedUpstream, script: Script
+) -> None:
+    upstream.play(page("[]"), script)
+    stub = RepoServiceStub(await connect(upstream.url))
+    await stub.ListRepos(REQUEST)
+    assert (await failure_of(stub.ListRepos(REQUEST))).reason == "UPSTREAM_CONNECTION_LOST"
+    assert len(upstream.requests) == 2
+
+
+async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:
+    client = UpstreamClient("http://localhost:1", max_connections=1, attempt_timeout=1, max_response_bytes=1)
+    async with aiohttp.ClientSession() as fresh, client:
+        assert fresh._retry_connection is True
+        assert client._session._retry_connection is False
+
+
+async def test_every_http_status_on_the_wire_is_the_cause_of_the_table(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    stub = RepoServiceStub(await connect(upstream.url))
+    for status in range(200, 600):
+        if is_page(status):
+            continue
+        upstream.play(answer(status, b"" if status in (204, 304) else b"{}"))
+        failure = await failure_of(stub.ListRepos(REQUEST))
+        cause = find_cause(status)
+        assert (failure.code.value[0], failure.reason, failure.message) == (cause.code, cause.reason, cause.message)
+        assert failure.info.metadata["httpStatus"] == str(status)
+
+
+async def test_a_partial_page_is_a_page(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(answer(206, '[{"name":"a"}]', JSON | {"Content-Range": "0-1/7"}))
+    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    assert (reply.repos[0].name, reply.content_range.total) == ("a", 7)
+
+
+async def test_an_informational_answer_is_passed_over(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play((b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", page('[{"name":"a"}]')))
+    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    assert reply.repos[0].name == "a"
+
+
+async def test_a_header_of_a_tokens_size_is_no_trouble(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(page('[{"name":"a"}]', {"X-Subject-Token": "t" * 20_000}))
+    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    assert reply.repos[0].name == "a"
+
+
+async def test_gzip_is_read(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(page(gzip.compress(b'[{"name":"a"}]'), {"Content-Encoding": "gzip"}))
+    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    assert reply.repos[0].name == "a"
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["gzip", "plain"])
+async def test_a_body_over_the_limit_is_given_up_by_its_decompressed_size(
+    connect: Connect, upstream: ScriptedUpstream, packed: bool
+) -> None:
+    body = b"[" + b" " * 5_000_000 + b"]"
+    upstream.play(page(gzip.compress(body), {"Content-Encoding": "gzip"}) if packed else page(body))
+    stub = RepoServiceStub(await connect(upstream.url, max_response_bytes="1MiB"))
+    failure = await failure_of(stub.ListRepos(REQUEST))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_RESPONSE_TOO_LARGE")
+
+
+async def test_a_body_of_just_the_limit_is_read(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(page(b"[" + b" " * 65_534 + b"]"))
+    stub = RepoServiceStub(await connect(upstream.url, max_response_bytes="64KiB"))
+    assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+
+
+@pytest.mark.parametrize("tail", [(Act.RESET,), (b"[" * 100_000, Act.STALL)], ids=["cut off", "without end"])
+async def test_an_errors_status_counts_even_where_its_body_does_not_end(
+    connect: Connect, upstream: ScriptedUpstream, tail: Script
+) -> None:
+    upstream.play((b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n[", *tail))
+    failure = await failure_of(RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST))
+    assert failure.reason == "UPSTREAM_UNAVAILABLE"
+
+
+async def test_redirects_are_not_followed(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(answer(302, "", {"Location": f"{upstream.url}/elsewhere?token=secret"}))
+    stub = RepoServiceStub(await connect(upstream.url, auth="token", token="own"))
+    failure = await failure_of(stub.ListRepos(REQUEST))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_REDIRECT")
+    assert "secret" not in str(failure)
+    assert len(upstream.requests) == 1
+
+
+async def test_cookies_are_not_kept(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(page("[]", {"Set-Cookie": "session=of-one-caller; Path=/"}))
+    stub = RepoServiceStub(await connect(upstream.url))
+    await stub.ListRepos(REQUEST)
+    await stub.ListRepos(REQUEST)
+    assert "cookie" not in upstream.requests[1].headers
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    connect: Connect, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = RepoServiceStub(await connect(upstream.url))
+    await stub.ListRepos(REQUEST)  # the client's own connection is made: grpc would go through the proxy
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    upstream.play(page("[]", {"Connection": "close"}))
+    await stub.ListRepos(REQUEST)
+    assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+
+
+async def test_connections_are_used_again_and_a_closed_one_is_not(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play(page("[]"), page("[]", {"Connection": "close"}), page("[]"))
+    stub = RepoServiceStub(await connect(upstream.url))
+    for _ in range(3):
+        await stub.ListRepos(REQUEST)
+    assert upstream.connections == 2
+
+
+async def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(page('[{"name":"first"}]') + page('[{"name":"smuggled"}]'), page('[{"name":"second"}]'))
+    stub = RepoServiceStub(await connect(upstream.url))
+    names = [(await stub.ListRepos(REQUEST)).repos[0].name for _ in range(2)]
+    assert names == ["first", "second"]
+
+
+async def test_no_more_requests_than_allowed_are_in_flight(connect: Connect, upstream: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page("[]")))
+    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=2))
+    calls = [asyncio.ensure_future(stub.ListRepos(REQUEST)) for _ in range(6)]
+    await upstream.arrived.wait()
+    release.set()
+    await asyncio.gather(*calls)
+    assert upstream.connections <= 2
+    assert len(upstream.requests) == 6
+
+
+async def test_nobody_listening_is_unreachable(connect: Connect) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        stub = RepoServiceStub(await connect(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        failure = await failure_of(stub.ListRepos(REQUEST))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNREACHABLE")
+    assert failure.info.metadata["phase"] == "connect"
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(connect: Connect) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 0, ssl=context)
+    async with server:
+        stub = RepoServiceStub(await connect(f"https://localhost:{server.sockets[0].getsockname()[1]}"))
+        failure = await failure_of(stub.ListRepos(REQUEST))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_TLS_UNTRUSTED")
+
+
+async def test_a_server_that_speaks_no_tls_fails_the_handshake(connect: Connect) -> None:
+    server = await asyncio.start_server(_say_plain, "localhost", 0)
+    async with server:
+        stub = RepoServiceStub(await connect(f"https://localhost:{server.sockets[0].getsockname()[1]}"))
+        failure = await failure_of(stub.ListRepos(REQUEST))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_TLS_FAILED")
+    assert failure.info.metadata["phase"] == "tls"
+
+
+async def _say_plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    writer.close()
+
+
+KEY = aiohttp.client_reqrep.ConnectionKey(
+    "nowhere", 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None, server_hostname=None
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "phase"),
+    [
+        (aiohttp.ClientConnectorDNSError(KEY, OSError("no such host")), "UPSTREAM_UNREACHABLE", "dns"),
+        (aiohttp.ConnectionTimeoutError(), "UPSTREAM_UNREACHABLE", "connect"),
+    ],
+    ids=["dns", "connect timeout"],
+)
+def test_faults_that_no_test_server_can_play(error: aiohttp.ClientError, reason: str, phase: str) -> None:
+    gateway_error = to_gateway_error(error, "headers")
+    assert (gateway_error.cause.reason, gateway_error.phase) == (reason, phase)
+
+
+def test_an_error_that_is_no_fault_of_the_upstream_is_raised_as_the_bug_it_is() -> None:
+    with pytest.raises(aiohttp.InvalidURL):
+        to_gateway_error(aiohttp.InvalidURL("x"), "headers")
+
+
+def test_a_made_up_status_of_an_exception_is_not_the_upstreams() -> None:
+    error = aiohttp.ClientResponseError(None, (), status=400)  # type: ignore[arg-type]
+    gateway_error = to_gateway_error(error, "headers")
+    assert (gateway_error.cause.reason, gateway_error.http_status) == ("UPSTREAM_PROTOCOL", 0)
