@@ -1,0 +1,25 @@
+"""`swr-gateway check-config`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gateway.cli.options import with_settings
+from gateway.settings.model import Settings
+
+
+@click.command("check-config")
+@with_settings
+def command(settings: Settings) -> None:
+    """Print the effective settings as a TOML file for --config, secrets masked.
+
+    Where something is wrong, print everything that is, and exit with 2.
+    """
+    for name, value in settings.model_dump(mode="json").items():
+        if value is None:
+            click.echo(f"# {name} is not set")
+        else:
+            comment = "# " if name == "token" else ""
+            click.echo(f"{comment}{name} = {json.dumps(value, ensure_ascii=False)}")

@@ -1,0 +1,57 @@
+"""`swr-gateway demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+
+from gateway.cli.list_repos import list_page
+from gateway.cli.render import as_table
+from gateway.logs import configure_logging
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Auth, Settings
+from gateway.simulator.app import make_app, running
+from gateway.simulator.data import default_repositories
+from gateway.swr.v1 import repos_pb2
+
+_CALL = repos_pb2.ListReposRequest(offset=0, limit=12)
+_GRPCURL = (
+    'grpcurl -plaintext -d \'{{"filter":{{"namespace":"root"}},"offset":0,"limit":10}}\' '
+    "{target} gateway.swr.v1.RepoService/ListRepos"
+)
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Stay up until SIGTERM or SIGINT, to try calls on.")
+def command(keep: bool) -> None:
+    """List repositories through gRPC: from the embedded upstream, through a gateway, on free ports of this machine."""
+    configure_logging("warning", "console")
+    asyncio.run(_demo(keep))
+
+
+async def _demo(keep: bool) -> None:
+    async with running(make_app(default_repositories())) as upstream_url:
+        settings = Settings(upstream_url=upstream_url, auth=Auth.NONE, listen=("127.0.0.1:0",), drain_grace=1.0)
+        async with Gateway(settings) as gateway:
+            target = gateway.addresses[0]
+            click.echo(f"gRPC client -> gateway {target} -> SWR (embedded) {upstream_url}\n")
+            click.echo(as_table(await list_page(target, _CALL)), nl=False)
+            if keep:
+                await _stay(target)
+            else:
+                click.echo(
+                    "\nThat came through gRPC. To try calls of your own: make run, or swr-gateway demo --keep.\n"
+                    "Against the real service: swr-gateway serve --region cn-north-4"
+                )
+
+
+async def _stay(target: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    click.echo("\nUp until you press Ctrl-C. In another terminal:\n")
+    click.echo(f"  swr-gateway list --target {target} --namespace root --offset 0 --limit 10")
+    click.echo(f"  {_GRPCURL.format(target=target)}")
+    await stop.wait()

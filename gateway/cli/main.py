@@ -1,0 +1,39 @@
+"""`swr-gateway`: finds the command and hands over."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from gateway import __version__
+
+# A command's name, its module, and the line that the help shows without importing it.
+_COMMANDS = {
+    "serve": ("gateway.cli.serve", "Run the gateway."),
+    "demo": ("gateway.cli.demo", "List repositories through a gateway in front of the embedded upstream."),
+    "simulate": ("gateway.cli.simulate", "Run the embedded upstream alone."),
+    "list": ("gateway.cli.list_repos", "List repositories through a running gateway."),
+    "check-config": ("gateway.cli.check_config", "Print the effective settings, or everything wrong with them."),
+}
+
+
+class _LazyCommands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="swr-gateway")
+def main() -> None:
+    """A gRPC gateway in front of Huawei Cloud SWR's REST list of image repositories."""

@@ -1,0 +1,68 @@
+"""Command line options made of the settings: no flag can be forgotten or say something else than its setting."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from gateway.settings.load import SettingsError, flag, load_settings, variable
+from gateway.settings.model import Settings
+
+# Flags are seen by everyone who can list processes.
+_SECRETS = frozenset({"token"})
+
+BAD_SETTINGS = 2
+
+
+Command = Callable[..., None]
+
+
+def with_settings(run: Callable[[Settings], None]) -> Command:
+    """Give a command an option for each setting, and the settings themselves.
+
+    Bad ones are explained, all of them, with exit code 2.
+    """
+
+    @wraps(run)
+    def command(config: Path | None, **flags: Any) -> None:
+        try:
+            settings = load_settings({name: value for name, value in flags.items() if value is not None}, config)
+        except SettingsError as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            sys.exit(BAD_SETTINGS)
+        run(settings)
+
+    decorated: Command = command
+    defaults = Settings.model_construct().model_dump(mode="json")
+    for name, field in reversed(Settings.model_fields.items()):
+        if name not in _SECRETS:
+            decorated = _option(name, field, defaults[name])(decorated)
+    config_help = "TOML file with settings; flags and environment win over it."
+    return click.option("--config", type=click.Path(path_type=Path), help=config_help)(decorated)
+
+
+def _option(name: str, field: FieldInfo, default: object) -> Callable[[Command], Command]:
+    notes = [f"[{variable(name)}]"]
+    if default is not None:
+        notes.insert(0, f"[default: {_written(default)}]")
+    text = "  ".join([str(field.description), *notes])
+    if isinstance(default, bool):
+        return click.option(f"{flag(name)}/--no-{flag(name)[2:]}", default=None, help=text)
+    return click.option(flag(name), metavar=_metavar(field), help=text)
+
+
+def _metavar(field: FieldInfo) -> str:
+    kind = field.annotation
+    return "|".join(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else "VALUE"
+
+
+def _written(default: object) -> str:
+    return ("on" if default else "off") if isinstance(default, bool) else str(default)

@@ -1,0 +1,683 @@
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from gateway import __version__
+from gateway.cli.render import as_table, human_size
+from gateway.swr.v1 import repos_pb2
+from scripted_upstream import Act, page, scripted_upstream
+
+PATIENCE = 15.0
+CANARY = "canary-4711"
+COMMANDS = ("serve", "demo", "simulate", "list", "check-config")
+NOWHERE = "http://upstream.invalid"
+EXAMPLE_UPDATED = "2017-09-11T03:00:02.542841141Z"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs."""
+
+    process: Process
+
+    async def prints(self, pattern: str) -> str:
+        """Wait for a line on standard output; return what the pattern's group matched."""
+        return await self._find(self.process.stdout, pattern, str)
+
+    async def logs(self, pattern: str) -> str:
+        """Wait for a message in the JSON lines on standard error; return what the pattern's group matched."""
+        return await self._find(self.process.stderr, pattern, lambda line: str(json.loads(line)["message"]))
+
+    async def ends(self) -> Ended:
+        """Wait for the end."""
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return Ended(self.process.returncode, out.decode(), err.decode())
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+    async def _find(self, stream: asyncio.StreamReader | None, pattern: str, read: Callable[[str], str]) -> str:
+        assert stream is not None
+        lines: list[str] = []
+        async with asyncio.timeout(PATIENCE):
+            while line := (await stream.readline()).decode():
+                lines.append(line)
+                if match := re.search(pattern, read(line)):
+                    return match[match.lastindex or 0]
+        raise AssertionError(f"{lines} and no {pattern!r}, then {await self.ends()}")
+
+
+Start = Callable[..., Awaitable[Command]]
+Run = Callable[..., Awaitable[Ended]]
+
+
+@asynccontextmanager
+async def starter() -> AsyncIterator[Start]:
+    """Start commands in a clean environment, and end them all at the end."""
+    commands: list[Command] = []
+    unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
+    environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
+
+    async def start(*arguments: str, options: tuple[str, ...] = (), **variables: str) -> Command:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *options, "-m", "gateway", *arguments, stdout=PIPE, stderr=PIPE, env=environment | variables
+        )
+        commands.append(Command(process))
+        return commands[-1]
+
+    try:
+        yield start
+    finally:
+        for command in commands:
+            await command.stop()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    async with starter() as start:
+        yield start
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Run a command to its end."""
+
+    async def run(*arguments: str, **variables: Any) -> Ended:
+        return await (await start(*arguments, **variables)).ends()
+
+    return run
+
+
+async def simulate(start: Start, *arguments: str) -> str:
+    """Start an upstream and return its URL."""
+    command = await start("simulate", "--listen", "127.0.0.1:0", *arguments)
+    return await command.prints(r"repositories on (http://\S+)$")
+
+
+async def serve(start: Start, upstream_url: str, *arguments: str, **variables: str) -> tuple[Command, str]:
+    """Start a gateway and return it and its address."""
+    given = ("--upstream-url", upstream_url, "--auth", "none", "--listen", "127.0.0.1:0", *arguments)
+    command = await start("serve", *given, **variables)
+    return command, await command.logs(r"serving on ([^\s,]+)")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def target() -> AsyncIterator[str]:
+    """A gateway in front of the embedded upstream, both as processes, for all tests that only list."""
+    async with starter() as start:
+        _, address = await serve(start, await simulate(start))
+        yield address
+
+
+async def test_help_names_all_commands(run: Run) -> None:
+    ended = await run("--help")
+    assert ended.code == 0
+    for name in COMMANDS:
+        assert re.search(rf"^  {name}  +\S", ended.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_every_command_has_help(name: str, run: Run) -> None:
+    ended = await run(name, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f" {name} [OPTIONS]" in ended.out
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+async def test_what_needs_no_library_waits_for_none(argument: str, run: Run) -> None:
+    ended = await run(argument, options=("-X", "importtime"))
+    imported = set(re.findall(r"\|\s*([\w.]+)$", ended.err, re.MULTILINE))
+    assert {"click", "gateway.cli.main"} <= imported
+    assert imported.isdisjoint({"grpc", "aiohttp", "rich", "pydantic", "google.protobuf", "msgspec"})
+
+
+async def test_version_is_that_of_the_package(run: Run) -> None:
+    assert await run("--version") == Ended(0, f"swr-gateway, version {__version__}\n", "")
+
+
+async def test_an_unknown_command_is_refused(run: Run) -> None:
+    ended = await run("lst")
+    assert ended.code == 2
+    assert "lst" in ended.err
+
+
+async def test_demo_prints_a_table_that_came_through_grpc(run: Run) -> None:
+    ended = await run("demo")
+    assert (ended.code, ended.err) == (0, "")
+    assert re.search(r"^NAMESPACE +NAME +CATEGORY +SIZE +IMAGES +UPDATED$", ended.out, re.MULTILINE)
+    assert re.search(rf"^root +nginx +linux +191\.7 MiB +2 +{EXAMPLE_UPDATED}$", ended.out, re.MULTILINE)
+    assert re.search(r"^12 repositories, from offset 0, of \d+ in all$", ended.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_demo_stays_up_for_the_call_it_proposes_until_a_signal(
+    number: signal.Signals, start: Start, run: Run
+) -> None:
+    demo = await start("demo", "--keep")
+    proposed = await demo.prints(r"swr-gateway (list .+)$")
+    listed = await run(*proposed.split())
+    assert listed.code == 0
+    assert EXAMPLE_UPDATED in listed.out
+    demo.signal(number)
+    assert (await demo.ends()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SWR_GATEWAY_TIMEOUT", "soon"), ("SWR_GATEWAY_DIALECT", "klingon"), ("SWR_GATEWAY_TOKEN", CANARY)],
+)
+async def test_demo_is_not_upset_by_settings_of_the_environment(name: str, value: str, run: Run) -> None:
+    ended = await run("demo", **{name: value})
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_list_prints_a_table(target: str, run: Run) -> None:
+    ended = await run("list", "--target", target, "--namespace", "root", "--offset", "0", "--limit", "10")
+    assert (ended.code, ended.err) == (0, "")
+    header, row, blank, position = ended.out.splitlines()
+    assert header.split() == ["NAMESPACE", "NAME", "CATEGORY", "SIZE", "IMAGES", "UPDATED"]
+    assert row.split() == ["root", "nginx", "linux", "191.7", "MiB", "2", EXAMPLE_UPDATED]
+    assert blank == ""
+    assert position == "1 repository, from offset 0, of 1 in all"
+
+
+EXAMPLE_JSON = {
+    "name": "nginx",
+    "category": "linux",
+    "description": "",
+    "size": "200977474",
+    "isPublic": False,
+    "numImages": "2",
+    "numDownload": "0",
+    "createdAt": "2017-01-01T00:00:00Z",
+    "updatedAt": EXAMPLE_UPDATED,
+    "url": "",
+    "path": "swr.cn-north-1.myhuaweicloud.com/namespace/repository",
+    "internalPath": "10.125.0.198:20202/namespace/repository",
+    "domainName": "root",
+    "namespace": "root",
+    "tags": ["latest", "log"],
+    "status": False,
+    "logo": "",
+}
+
+
+async def list_example(run: Run, target: str, output: str) -> str:
+    page_of_ten = ("--namespace", "root", "--offset", "0", "--limit", "10")
+    ended = await run("list", "--target", target, *page_of_ten, "--output", output)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+async def test_list_prints_json(target: str, run: Run) -> None:
+    assert json.loads(await list_example(run, target, "json")) == {
+        "repos": [EXAMPLE_JSON],
+        "contentRange": {"offset": "0", "count": "1", "total": "1"},
+    }
+
+
+async def test_list_prints_json_lines(target: str, run: Run) -> None:
+    (line,) = (await list_example(run, target, "ndjson")).splitlines()
+    assert json.loads(line) == EXAMPLE_JSON
+
+
+async def test_list_prints_csv(target: str, run: Run) -> None:
+    (row,) = csv.DictReader(io.StringIO(await list_example(run, target, "csv")))
+    assert [*row] == [field.name for field in repos_pb2.Repo.DESCRIPTOR.fields]
+    assert row["name"] == "nginx"
+    assert row["size"] == "200977474"
+    assert row["is_public"] == "false"
+    assert row["updated_at"] == EXAMPLE_UPDATED
+    assert row["tags"] == "latest log"
+
+
+async def test_list_prints_as_many_as_asked_for(target: str, run: Run) -> None:
+    ended = await run("list", "--target", target, "--offset", "20", "--limit", "7", "--output", "ndjson")
+    names = [json.loads(line)["name"] for line in ended.out.splitlines()]
+    assert len(set(names)) == 7
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("table", "NAMESPACE  NAME  CATEGORY  SIZE  IMAGES  UPDATED\n\n0 repositories, from offset 0, of 0 in all\n"),
+        ("ndjson", ""),
+        ("csv", ",".join(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields) + "\n"),
+    ],
+    ids=["table", "ndjson", "csv"],
+)
+async def test_list_of_nothing_has_no_lines_for_repositories(output: str, expected: str, target: str, run: Run) -> None:
+    nothing = ("--name", "no-such", "--offset", "0", "--limit", "5")
+    assert await run("list", "--target", target, *nothing, "--output", output) == Ended(0, expected, "")
+
+
+async def test_list_passes_every_filter_on(target: str, run: Run) -> None:
+    filters = ("--center", "thirdparty", "--namespace", "partner", "--name", "untime", "--category", "framework_app")
+    ended = await run("list", "--target", target, *filters, "--output", "ndjson")
+    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == ["sdk/runtime"]
+
+
+async def test_list_of_a_page_without_a_range_counts_it(target: str, run: Run) -> None:
+    assert (await run("list", "--target", target)).out.endswith("\n100 repositories\n")
+
+
+async def test_list_shows_every_violation_of_a_refused_call(target: str, run: Run) -> None:
+    ended = await run("list", "--target", target, "--namespace", "a|b", "--name", "'c'", "--offset=-1", "--limit=0")
+    assert (ended.code, ended.out) == (1, "")
+    lines = ended.err.splitlines()
+    assert lines[0].startswith("INVALID_ARGUMENT: ")
+    assert "  reason: INVALID_REQUEST" in lines
+    for field in ("filter.namespace", "filter.name", "offset", "limit"):
+        assert any(line.startswith(f"  {field}: must ") for line in lines)
+    assert re.fullmatch(r"  request id: \w+", lines[-1])
+
+
+async def test_list_shows_what_the_upstream_says(start: Start, run: Run) -> None:
+    _, target = await serve(start, await simulate(start, "--error-status", "429"))
+    ended = await run("list", "--target", target)
+    assert (ended.code, ended.out) == (1, "")
+    status, reason, retry, request_id = ended.err.splitlines()
+    assert status == "RESOURCE_EXHAUSTED: simulated error"
+    assert reason.startswith("  reason: UPSTREAM_RATE_LIMITED (")
+    assert "httpStatus 429" in reason
+    assert "upstreamCode SVCSTG.SWR.4290001" in reason
+    assert retry == "  try again after: 1 s"
+    assert re.fullmatch(r"  request id: \w+, upstream's sim-\d{8}", request_id)
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port that is bound, so that nobody else takes it, and not listened on, so that nobody answers."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+async def test_list_says_that_nobody_listens(free_port: int, run: Run) -> None:
+    ended = await run("list", "--target", f"127.0.0.1:{free_port}")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("UNAVAILABLE: ")
+    assert f"127.0.0.1:{free_port}" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("--offset", "0", "--limit", "99999999999"), id="number of more than 32 bits"),
+        pytest.param(("--offset", "0", "--limit", "ten"), id="no number"),
+        pytest.param(("--token", "tökén"), id="token not ASCII"),
+        pytest.param(("--token", "line\nbreak"), id="token with a line break"),
+        pytest.param(("--center", "theirs"), id="unknown center"),
+    ],
+)
+async def test_list_explains_a_bad_argument(arguments: tuple[str, ...], target: str, run: Run) -> None:
+    ended = await run("list", "--target", target, *arguments)
+    assert ended.code in (1, 2)
+    assert "Traceback" not in ended.err
+    assert arguments[-2].removeprefix("--") in ended.err
+
+
+async def test_list_prints_a_page_of_several_mib(tmp_path: Path, start: Start, run: Run) -> None:
+    data = tmp_path / "records.json"
+    data.write_text(json.dumps([{"name": f"r{n}", "description": "long " * 1000} for n in range(1000)]), "utf-8")
+    _, target = await serve(start, await simulate(start, "--data", str(data)))
+    ended = await run("list", "--target", target, "--offset", "0", "--limit", "1000", "--output", "ndjson")
+    assert (ended.code, ended.err) == (0, "")
+    assert len(ended.out.splitlines()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("token", "auth", "callers", "own"),
+    [
+        pytest.param(CANARY, "passthrough", {"SWR_GATEWAY_TOKEN": CANARY}, {}, id="caller's"),
+        pytest.param(CANARY * 1800, "passthrough", {"SWR_GATEWAY_TOKEN": CANARY * 1800}, {}, id="caller's long one"),
+        pytest.param(CANARY, "token", {}, {"SWR_GATEWAY_TOKEN": CANARY}, id="own"),
+        pytest.param(CANARY, "token", {}, {"SWR_GATEWAY_TOKEN_FILE": "{folder}/token"}, id="own from a file"),
+    ],
+)
+async def test_a_token_reaches_the_upstream_and_no_output(
+    token: str, auth: str, callers: dict[str, str], own: dict[str, str], tmp_path: Path, start: Start, run: Run
+) -> None:
+    (tmp_path / "token").write_text(token, "ascii")
+    variables = {name: value.format(folder=tmp_path) for name, value in own.items()}
+    upstream_url = await simulate(start, "--token", token)
+    gateway, target = await serve(start, upstream_url, "--auth", auth, "--log-level", "debug", **variables)
+    listed = await run("list", "--target", target, **callers)
+    gateway.signal(signal.SIGTERM)
+    ended = await gateway.ends()
+    assert listed.code == 0, listed.err
+    assert CANARY not in f"{listed} {ended}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param((), "CREDENTIAL_MISSING", id="none"),
+        pytest.param(("--token", "wrong"), "UPSTREAM_CREDENTIAL_REJECTED", id="wrong"),
+    ],
+)
+async def test_list_without_the_right_token_is_unauthenticated(
+    arguments: tuple[str, ...], reason: str, start: Start, run: Run
+) -> None:
+    _, target = await serve(start, await simulate(start, "--token", "right"), "--auth", "passthrough")
+    ended = await run("list", "--target", target, *arguments)
+    assert ended.code == 1
+    assert ended.err.startswith("UNAUTHENTICATED: ")
+    assert f"  reason: {reason}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (200977474, "191.7 MiB"),
+        (1024**3, "1.0 GiB"),
+        (1024**4, "1.0 TiB"),
+        (1024**5, "1.0 PiB"),
+        (2**63 - 1, "8192.0 PiB"),
+        (-2048, "-2.0 KiB"),
+    ],
+)
+def test_sizes_are_written_for_people(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+def test_a_table_leaves_out_what_is_not_there() -> None:
+    bare = repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="bare")])
+    _, row, _, position = as_table(bare).splitlines()
+    assert row.split() == ["bare", "0", "B", "0"]
+    assert position == "1 repository"
+
+
+def test_a_table_shows_names_as_they_are() -> None:
+    name = "[bold]:smile:[/bold]" + "long/" * 10
+    table = as_table(repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name=name)]))
+    assert name in table
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "\x9b2J", "a\rb"])
+def test_a_table_gives_no_orders_to_the_terminal(text: str) -> None:
+    repo = repos_pb2.Repo(namespace=text, name=text, category=text)
+    table = as_table(repos_pb2.ListReposResponse(repos=[repo]))
+    assert all(line.isprintable() for line in table.split("\n"))
+
+
+async def test_serve_answers_where_it_says_on_every_address(tmp_path: Path, start: Start, run: Run) -> None:
+    addresses = f"127.0.0.1:0,localhost:0,unix:{tmp_path}/s"
+    command = await start("serve", "--upstream-url", await simulate(start), "--auth", "none", "--listen", addresses)
+    listening = (await command.logs(r"serving on (.+), upstream")).split(", ")
+    assert [re.sub(r"\d+$", "0", address) for address in listening] == addresses.split(",")
+    for address in listening:
+        assert (await run("list", "--target", address)).code == 0
+
+
+@pytest.mark.parametrize("dialect", ["filter", "filter-quoted", "query"])
+async def test_serve_speaks_every_dialect_to_the_embedded_upstream(dialect: str, start: Start, run: Run) -> None:
+    _, target = await serve(start, await simulate(start), SWR_GATEWAY_DIALECT=dialect)
+    ended = await run("list", "--target", target, "--center", "thirdparty", "--name", "sdk/", "--output", "ndjson")
+    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == ["sdk/runtime"]
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+async def test_bad_settings_are_told_all_at_once(command: str, tmp_path: Path, run: Run) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("max_in_flight = 0\n", "utf-8")
+    ended = await run(
+        command, "--listen", "nowhere", "--config", str(config), SWR_GATEWAY_AUTH="magic", SWR_GATEWAY_TIMOUT="1s"
+    )
+    assert (ended.code, ended.out) == (2, "")
+    assert sorted(re.findall(r"^error: (.+?)[: ]", ended.err, re.MULTILINE)) == [
+        "--listen",
+        "--upstream-url",
+        "SWR_GATEWAY_AUTH",
+        "SWR_GATEWAY_TIMOUT",
+        "max_in_flight",
+    ]
+    assert len(ended.err.splitlines()) == 5
+
+
+async def test_check_config_masks_the_token(run: Run) -> None:
+    ended = await run("check-config", "--region", "cn-north-4", "--auth", "token", SWR_GATEWAY_TOKEN=CANARY)
+    assert (ended.code, ended.err) == (0, "")
+    assert 'auth = "token"' in ended.out.splitlines()
+    assert '# token = "**********"' in ended.out.splitlines()
+    assert CANARY not in ended.out
+
+
+async def test_check_config_reads_the_file_that_the_environment_names(tmp_path: Path, run: Run) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text('region = "cn-north-4"\ntimeout = "7s"\n', "utf-8")
+    ended = await run("check-config", SWR_GATEWAY_CONFIG=str(config))
+    assert ended.code == 0
+    assert 'timeout = "7s"' in ended.out.splitlines()
+
+
+@pytest.fixture
+def occupied_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+async def test_serve_leaves_when_its_port_is_occupied(occupied_port: int, run: Run) -> None:
+    address = f"127.0.0.1:{occupied_port}"
+    ended = await run("serve", "--upstream-url", NOWHERE, "--listen", address)
+    assert ended.code == 1
+    assert f"error: --listen: cannot listen on {address}: " in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_simulate_leaves_when_its_port_is_occupied(occupied_port: int, run: Run) -> None:
+    address = f"127.0.0.1:{occupied_port}"
+    ended = await run("simulate", "--listen", address)
+    assert ended.code == 1
+    assert ended.err.startswith(f"error: --listen: cannot listen on {address}: ")
+
+
+async def test_serve_leaves_when_another_listens_on_its_unix_socket(tmp_path: Path, start: Start) -> None:
+    address = f"unix:{tmp_path}/s"
+    _, first = await serve(start, NOWHERE, "--listen", address)
+    assert first == address
+    second = await start("serve", "--upstream-url", NOWHERE, "--auth", "none", "--listen", address)
+    assert second.process.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        outcome = (await second.process.stderr.readline()).decode()
+    assert "serving on" not in outcome
+    ended = await second.ends()
+    assert ended.code == 1
+    assert f"error: --listen: cannot listen on {address}: " in outcome + ended.err
+
+
+# Signals
+
+FOREVER = ("--timeout", "1h", "--attempt-timeout", "1h", "--drain-grace", "1h")
+signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@signals
+async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
+    number: signal.Signals, start: Start
+) -> None:
+    answer = asyncio.Event()
+    async with scripted_upstream() as upstream:
+        upstream.play((answer, page('[{"name": "late"}]')))
+        gateway, target = await serve(start, upstream.url, *FOREVER)
+        call = await start("list", "--target", target, "--output", "ndjson")
+        async with asyncio.timeout(PATIENCE):
+            await upstream.arrived.wait()
+        gateway.signal(number)
+        await gateway.logs("^draining$")
+        answer.set()
+        listed = await call.ends()
+        assert listed.code == 0, listed.err
+        assert json.loads(listed.out)["name"] == "late"
+        assert (await gateway.ends()).code == 0
+
+
+@signals
+async def test_a_second_signal_ends_serve_at_once_although_a_call_is_in_flight(
+    number: signal.Signals, start: Start
+) -> None:
+    async with scripted_upstream() as upstream:
+        upstream.play((Act.STALL,))
+        gateway, target = await serve(start, upstream.url, *FOREVER)
+        call = await start("list", "--target", target)
+        async with asyncio.timeout(PATIENCE):
+            await upstream.arrived.wait()
+        gateway.signal(number)
+        await gateway.logs("^draining$")
+        gateway.signal(number)
+        ended, listed = await gateway.ends(), await call.ends()
+        assert ended.code > 0
+        assert "Traceback" not in ended.err
+        assert listed.code == 1
+        assert re.search("^UNAVAILABLE: ", listed.err, re.MULTILINE)
+
+
+@signals
+async def test_serve_without_calls_exits_with_0_at_a_signal(number: signal.Signals, start: Start) -> None:
+    gateway, _ = await serve(start, NOWHERE, *FOREVER)
+    gateway.signal(number)
+    ended = await gateway.ends()
+    assert ended.code == 0
+    assert [json.loads(line)["message"] for line in ended.err.splitlines()] == ["draining", "stopped"]
+
+
+async def test_calls_are_served_while_the_drain_delay_lasts_and_a_second_signal_ends_it(start: Start, run: Run) -> None:
+    gateway, target = await serve(start, await simulate(start), "--drain-delay", "1h")
+    gateway.signal(signal.SIGTERM)
+    await gateway.logs("^draining$")
+    assert (await run("list", "--target", target)).code == 0
+    gateway.signal(signal.SIGTERM)
+    assert (await gateway.ends()).code > 0
+
+
+@signals
+async def test_simulate_exits_with_0_at_a_signal_although_an_answer_is_held_back(
+    number: signal.Signals, start: Start
+) -> None:
+    command = await start("simulate", "--listen", "127.0.0.1:0", "--latency", "1h")
+    port = await command.prints(r"repositories on http://127\.0\.0\.1:(\d+)$")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    try:
+        # The interim answer tells that the request has arrived.
+        writer.write(b"GET /v2/manage/repos HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+        command.signal(number)
+        assert (await command.ends()).code == 0
+    finally:
+        writer.close()
+
+
+async def test_simulate_serves_records_of_ones_own(tmp_path: Path, start: Start, run: Run) -> None:
+    data = tmp_path / "records.json"
+    data.write_text('[{"name": "mine", "namespace": "own", "updated_at": "2024-02-29T00:00:00.000000001Z"}]', "utf-8")
+    _, own_target = await serve(start, await simulate(start, "--data", str(data)))
+    ended = await run("list", "--target", own_target, "--output", "csv")
+    (row,) = csv.DictReader(io.StringIO(ended.out))
+    assert (row["namespace"], row["name"]) == ("own", "mine")
+    assert row["updated_at"] == "2024-02-29T00:00:00.000000001Z"
+
+
+async def test_simulate_names_the_command_that_goes_in_front_of_it(start: Start) -> None:
+    command = await start("simulate", "--listen", "127.0.0.1:0", "--repos", "3")
+    url = await command.prints(r"^3 repositories on (http://127\.0\.0\.1:\d+)$")
+    assert await command.prints(r"swr-gateway (.+)$") == f"serve --upstream-url {url} --auth none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "body"),
+    [
+        pytest.param(("--repos", "0"), 200, r"\[\]", id="no repositories"),
+        pytest.param(("--latency", "1ms"), 200, r"\[\{.*", id="latency"),
+        pytest.param(("--no-content-range",), 200, r"\[\{.*", id="no content range"),
+        pytest.param(("--token", "right"), 401, r".*APIGW\.0301.*", id="token"),
+        pytest.param(("--error-status", "503"), 503, r"\[\{.*", id="error"),
+        pytest.param(("--error-status", "503", "--error-shape", "list"), 503, r"\[\{.*", id="shape list"),
+        pytest.param(("--error-status", "503", "--error-shape", "registry"), 503, r".*DENIED.*", id="shape registry"),
+        pytest.param(("--malformed", "object"), 200, r"\{.*", id="malformed object"),
+        pytest.param(("--malformed", "wrong-type"), 200, r".*large.*", id="malformed wrong type"),
+    ],
+)
+async def test_simulate_has_a_switch_for_every_fault(
+    arguments: tuple[str, ...], status: int, body: str, start: Start
+) -> None:
+    url = await simulate(start, *arguments)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/v2/manage/repos", params={"offset": "0", "limit": "2"}) as response,
+    ):
+        assert response.status == status
+        assert re.fullmatch(body, await response.text(), re.DOTALL)
+        ranged = status == 200 and "--no-content-range" not in arguments
+        assert ("Content-Range" in response.headers) == ranged
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--listen", "127.0.0.1"),
+        ("--listen", "127.0.0.1:99999"),
+        ("--listen", "127.0.0.1:http"),
+        ("--listen", "no-such-host.invalid:0"),
+        ("--latency", "5"),
+        ("--latency", "-1s"),
+        ("--repos", "-1"),
+        ("--error-status", "99"),
+        ("--error-shape", "round"),
+        ("--malformed", "slightly"),
+        ("--data", "no-such-file.json"),
+    ],
+)
+async def test_simulate_names_the_option_that_it_cannot_use(option: str, value: str, run: Run) -> None:
+    ended = await run("simulate", "--listen", "127.0.0.1:0", option, value)
+    assert ended.code in (1, 2)
+    assert option in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_simulate_explains_what_is_wrong_with_a_data_file(tmp_path: Path, run: Run) -> None:
+    data = tmp_path / "records.json"
+    data.write_text('[{"namespace": "own"}]', "utf-8")
+    ended = await run("simulate", "--listen", "127.0.0.1:0", "--data", str(data))
+    assert ended.code == 2
+    assert "--data" in ended.err
+    assert "every record needs a name" in ended.err
