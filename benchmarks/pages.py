@@ -1,0 +1,21 @@
+"""Pages of records for the benchmarks: those of the embedded upstream, as SWR would send them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.simulator.data import default_repositories
+
+TOTAL = 25_000
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    """Return the first records, each with the number of matches as newer regions send it."""
+    return [{**repository.record, "total_range": TOTAL} for repository in default_repositories(count)]
+
+
+def encode(page: list[dict[str, Any]]) -> bytes:
+    """Serialize a page as the upstream sends it."""
+    return msgspec.json.encode(page)

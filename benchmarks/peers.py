@@ -1,0 +1,101 @@
+"""What a call is made of, bare: an upstream of ready answers, a gRPC echo of ready bytes, a client that parses nothing.
+
+Run as `python -m benchmarks.peers upstream`, `... echo`, or `... client URL LIMIT COUNT CONCURRENCY`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from typing import Any
+
+import aiohttp
+import grpc
+from yarl import URL
+
+from benchmarks.pages import TOTAL, encode, records
+from gateway.core.convert import PageConverter
+from gateway.swr.v1 import repos_pb2
+
+LIMITS = (10, 100, 1000)
+METHOD = "/gateway.swr.v1.RepoService/ListRepos"
+
+
+def target(limit: int, offset: int) -> str:
+    """Return the request target that the gateway would send."""
+    return f"/v2/manage/repos?filter=center%3A%3Aself%7Coffset%3A%3A{offset}%7Climit%3A%3A{limit}"
+
+
+class _Upstream(asyncio.Protocol):
+    """Answers each request with bytes made once, by the limit in its target."""
+
+    answers: dict[bytes, bytes] = {}  # noqa: RUF012 - shared by all connections on purpose
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for limit in re.findall(rb"limit%3A%3A(\d+) HTTP", data):
+            self.transport.write(self.answers[limit])
+
+
+async def serve_upstream() -> None:
+    for limit in LIMITS:
+        body = encode(records(limit))
+        head = f"HTTP/1.1 200 OK\r\nContent-Range: 0-{limit}/{TOTAL}\r\nContent-Length: {len(body)}\r\n\r\n"
+        _Upstream.answers[str(limit).encode()] = head.encode() + body
+    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+async def serve_echo() -> None:
+    replies = {limit: _reply(limit) for limit in LIMITS}
+
+    async def list_repos(request: bytes, _: object) -> bytes:
+        return replies[repos_pb2.ListReposRequest.FromString(request).limit]
+
+    server = grpc.aio.server()
+    service, _, method = METHOD[1:].rpartition("/")
+    handler = grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(list_repos)})
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+def _reply(limit: int) -> bytes:
+    steps = PageConverter(0).convert(encode(records(limit)), f"0-{limit}/{TOTAL}", None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return bytes(done.value)
+
+
+async def run_client(url: str, limit: int, count: int, concurrency: int) -> None:
+    urls = [URL(url + target(limit, offset), encoded=True) for offset in range(8)]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def work(calls: int) -> None:
+            for number in range(calls):
+                async with session.get(urls[number % len(urls)]) as response:
+                    await response.read()
+
+        await work(50)
+        start = time.process_time()
+        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+        print((time.process_time() - start) / (count // concurrency * concurrency), flush=True)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["upstream"]:
+            asyncio.run(serve_upstream())
+        case ["echo"]:
+            asyncio.run(serve_echo())
+        case ["client", url, *numbers]:
+            asyncio.run(run_client(url, *map(int, numbers)))

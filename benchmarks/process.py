@@ -1,0 +1,52 @@
+"""Processes under measurement: started, found serving, and asked by the kernel what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SERVE = ("-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--auth", "none")
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `python ARGUMENTS` for the time of a `with` block; yields it and the first line that it says."""
+    # Compiled files as after an install; without them the first import of each module would be measured.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def address_in(line: str) -> str:
+    """Read where a gateway serves from the first line of its log."""
+    message: str = json.loads(line)["message"]
+    return message.split()[2].rstrip(",")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has used of the CPU, in user and in kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_mebibytes(pid: int) -> float:
+    """Return the memory that a process holds."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(pid)

@@ -1,0 +1,71 @@
+"""The README says what is so: its tables are those of the code, its example runs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+
+from gateway.core import errors, status
+from gateway.server.gateway import Gateway
+from gateway.settings.load import flag, variable
+from gateway.settings.model import PREFIX, Settings
+from gateway.simulator.app import make_app, running
+from gateway.simulator.data import default_repositories
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def rows(section: str) -> list[list[str]]:
+    """Return the cells of the table in a section, without their backticks."""
+    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip().strip("`") for cell in line[1:-1].replace("| |", "|  |").split(" | ")] for line in lines]
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    written = Settings.model_construct().model_dump(mode="json")
+    expected = [
+        [
+            "" if name == "token" else flag(name),
+            variable(name).removeprefix(PREFIX),
+            {None: "", True: "on"}.get(written[name], str(written[name])),
+        ]
+        for name in Settings.model_fields
+    ]
+    assert [row[:3] for row in rows("Settings")] == expected
+
+
+def test_the_table_of_errors_is_complete() -> None:
+    causes = [cause for room in (errors, status) for cause in vars(room).values() if isinstance(cause, errors.Cause)]
+    names = {code.value[0]: code.name for code in grpc.StatusCode}
+    by_reason: dict[str, set[str]] = {}
+    for cause in causes:
+        by_reason.setdefault(cause.reason, set()).add(names[cause.code])
+    table = {reason: code for reason, code, _ in rows("Errors")}
+    assert table.keys() == by_reason.keys()
+    assert {reason: code for reason, code in table.items() if code not in by_reason[reason]} == {}
+
+
+def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:6] == [
+        "Two commands",
+        "One call",
+        "How a request flows",
+        "Settings",
+        "Errors",
+        "Not supported",
+    ]
+
+
+async def test_the_example_in_python_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    example = README.partition("```python\n")[2].partition("```")[0]
+    async with running(make_app(default_repositories())) as url:
+        settings = Settings(upstream_url=url, auth="none", listen="127.0.0.1:0")
+        async with Gateway(settings) as gateway:
+            code = example.replace("127.0.0.1:50051", gateway.addresses[0])
+            await asyncio.to_thread(exec, code, {"__name__": "__main__"})
+    assert capfd.readouterr().out == "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\n"
