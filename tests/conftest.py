@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,11 +28,13 @@ async def connect() -> AsyncIterator[Connect]:
     """Start a gateway with any settings, and open a channel to it."""
     async with AsyncExitStack() as stack:
 
-        async def start(upstream_url: str, **settings: Any) -> grpc.aio.Channel:
+        async def start(
+            upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **settings: Any
+        ) -> grpc.aio.Channel:
             defaults = {"auth": "none", "listen": "127.0.0.1:0", "drain_grace": "1s"}
             gateway = await stack.enter_async_context(
                 Gateway(Settings(upstream_url=upstream_url, **defaults | settings))
             )
-            return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0]))
+            return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 
         yield start

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Union
+from urllib.parse import unquote
 
 
 class Act(Enum):
@@ -19,7 +21,7 @@ class Act(Enum):
     STALL = auto()  # until the client hangs up
 
 
-Step = bytes | Act | asyncio.Event
+Step = Union[bytes, Act, asyncio.Event, "Reply"]
 Script = tuple[Step, ...]
 
 
@@ -30,6 +32,14 @@ class Request:
     method: str
     target: str
     headers: dict[str, str]
+
+    def clause(self, key: str) -> str:
+        """Return the value of one clause of the filter."""
+        clauses = unquote(self.target.partition("filter=")[2]).split("|")
+        return dict(clause.split("::", 1) for clause in clauses)[key]
+
+
+Reply = Callable[[Request], bytes]
 
 
 @dataclass
@@ -42,6 +52,7 @@ class ScriptedUpstream:
         connections: Connections that were opened to it.
         arrived: Set when a request has arrived.
         hung_up: Set when a client has closed a connection on which an answer was due.
+        hang_ups: How many of them were closed.
     """
 
     url: str = ""
@@ -50,10 +61,21 @@ class ScriptedUpstream:
     connections: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    hang_ups: int = 0
 
     def play(self, *scripts: Script | bytes) -> None:
         """Order what the next requests are answered with."""
         self.scripts = [(script,) if isinstance(script, bytes) else script for script in scripts]
+
+    async def all_hung_up(self, count: int) -> None:
+        """Wait until so many connections were closed on which an answer was due."""
+        while self.hang_ups < count:
+            self.hung_up.clear()
+            await self.hung_up.wait()
+
+    def _note_hang_up(self) -> None:
+        self.hang_ups += 1
+        self.hung_up.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -62,14 +84,16 @@ class ScriptedUpstream:
                 self.requests.append(request)
                 self.arrived.set()
                 script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-                if not await self._act(script, reader, writer):
+                if not await self._act(script, request, reader, writer):
                     return
         except ConnectionError:
-            self.hung_up.set()
+            self._note_hang_up()
         finally:
             writer.close()
 
-    async def _act(self, script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _act(
+        self, script: Script, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         """Play one script; tell whether the connection goes on."""
         for step in script:
             match step:
@@ -87,8 +111,11 @@ class ScriptedUpstream:
                     return False
                 case Act.STALL:
                     await reader.read()
-                    self.hung_up.set()
+                    self._note_hang_up()
                     return False
+                case _:
+                    writer.write(step(request))
+                    await writer.drain()
         return True
 
 

@@ -6,16 +6,18 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.core.convert import MAX_ROWS, PageConverter, Steps
+from gateway.core.convert import MAX_ROWS, PageConverter, SerializedPage, Steps
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
+
+Result = TypeVar("Result")
 
 SAMPLES = json.loads((Path(__file__).parent / "data" / "sample_repos.json").read_text())
 PLENTY = 32 << 20
@@ -59,40 +61,63 @@ REFERENCE_REPO = Repo(
 )
 
 
-def drive(steps: Steps) -> tuple[ListReposResponse, int]:
-    """Run a conversion to its end; return the page and how often it let others run."""
+def run(steps: Steps[Result]) -> tuple[Result, int]:
+    """Run a conversion to its end; return its result and how often it let others run."""
     breaths = 0
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            return ListReposResponse.FromString(done.value), breaths
+            return done.value, breaths
         breaths += 1
 
 
-def every_way(run: Callable[[PageConverter], Any]) -> Any:
+def drive(steps: Steps[SerializedPage]) -> tuple[ListReposResponse, int]:
+    serialized, breaths = run(steps)
+    return ListReposResponse.FromString(serialized), breaths
+
+
+def whole(converter: PageConverter, body: bytes, content_range: str | None, page: Page) -> ListReposResponse:
+    return drive(converter.convert(body, content_range, page))[0]
+
+
+def row_by_row(converter: PageConverter, body: bytes, content_range: str | None, page: Page) -> ListReposResponse:
+    rows, _ = run(converter.convert_rows(body, content_range, page))
+    response = ListReposResponse(
+        repos=[ListReposResponse.FromString(field).repos[0] for field in rows.fields], content_range=rows.position
+    )
+    assert rows.page == page
+    assert rows.identities == [(repo.namespace, repo.name) for repo in response.repos]
+    return response
+
+
+Conversion = Callable[[PageConverter, bytes, str | None, Page], ListReposResponse]
+CONVERSIONS: list[Conversion] = [whole, row_by_row]
+
+
+def every_way(convert_by: Callable[[Conversion, PageConverter], Any]) -> Any:
     """Convert without a memory, with a new one, and with one that has seen the page: all must say the same."""
-    remembering = PageConverter(PLENTY)
-    outcomes = [run(converter) for converter in (PageConverter(0), remembering, remembering)]
-    assert outcomes[0] == outcomes[1] == outcomes[2]
+    outcomes = []
+    for conversion in CONVERSIONS:
+        remembering = PageConverter(PLENTY)
+        outcomes += [convert_by(conversion, converter) for converter in (PageConverter(0), remembering, remembering)]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
     return outcomes[0]
 
 
-def convert(body: bytes, content_range: str | None = None, page: Page | None = None) -> ListReposResponse:
-    response = every_way(lambda converter: drive(converter.convert(body, content_range, page))[0])
+def convert(body: bytes, content_range: str | None = None, page: Page = FIRST_HUNDRED) -> ListReposResponse:
+    response = every_way(lambda conversion, converter: conversion(converter, body, content_range, page))
     assert isinstance(response, ListReposResponse)
     return response
 
 
 def refusal(body: bytes) -> str:
-    def run(converter: PageConverter) -> str:
+    def reason(conversion: Conversion, converter: PageConverter) -> str:
         with pytest.raises(GatewayError) as raised:
-            drive(converter.convert(body, None, FIRST_HUNDRED))
+            conversion(converter, body, None, FIRST_HUNDRED)
         return raised.value.cause.reason
 
-    reason = every_way(run)
-    assert isinstance(reason, str)
-    return reason
+    return str(every_way(reason))
 
 
 def rows(number: int, **fields: Any) -> bytes:
@@ -112,11 +137,11 @@ def test_the_example_of_the_reference_page_is_read_field_by_field() -> None:
 
 @pytest.mark.parametrize("record", SAMPLES, ids=lambda record: record["name"][:30])
 def test_a_sample_is_what_protobuf_makes_of_it(record: dict[str, Any]) -> None:
-    assert convert(json.dumps([record]).encode()) == ListReposResponse(repos=[parsed(record)])
+    assert convert(json.dumps([record]).encode()).repos == [parsed(record)]
 
 
 def test_rows_keep_the_upstreams_order() -> None:
-    assert convert(json.dumps(SAMPLES).encode()) == ListReposResponse(repos=map(parsed, SAMPLES))
+    assert convert(json.dumps(SAMPLES).encode()).repos == [parsed(record) for record in SAMPLES]
 
 
 ROWS: dict[str, tuple[bytes, Repo]] = {
@@ -145,6 +170,11 @@ ROWS: dict[str, tuple[bytes, Repo]] = {
     "a time elsewhere": (b'{"created_at":"1970-01-01T08:00:00+08:00"}', Repo(created_at=Timestamp())),
     "a time that is none": (b'{"created_at":"yesterday","updated_at":""}', Repo()),
     "a time behind the last": (b'{"created_at":"9999-12-31T23:59:59-00:01"}', Repo()),
+    "a time of many digits": (
+        b'{"created_at":"1970-01-01T00:00:00.%bZ"}' % (b"1" * 43),
+        Repo(created_at=Timestamp(nanos=111_111_111)),
+    ),
+    "a time of thousands of digits": (b'{"name":"a","created_at":"%b"}' % (b"1" * 5000), Repo(name="a")),
     "one time of two": (
         b'{"created_at":"-","updated_at":"1970-01-01T00:00:01Z"}',
         Repo(updated_at=Timestamp(seconds=1)),
@@ -268,9 +298,8 @@ def test_text_that_is_not_utf_8_is_refused(row: bytes, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"null", b" null\r\n", b"[]", b" [ ]\n"])
-@pytest.mark.parametrize("page", [None, FIRST_HUNDRED], ids=["all", "a page"])
-def test_an_empty_list_and_null_alone_are_no_repositories(body: bytes, page: Page | None) -> None:
-    assert convert(body, None, page) == ListReposResponse()
+def test_an_empty_list_and_null_alone_are_no_repositories(body: bytes) -> None:
+    assert convert(body) == ListReposResponse()
 
 
 def test_a_page_of_10000_rows_is_the_largest() -> None:
@@ -278,9 +307,8 @@ def test_a_page_of_10000_rows_is_the_largest() -> None:
     assert refusal(b"[%b]" % b",".join([b"{}"] * (MAX_ROWS + 1))) == "UPSTREAM_RESPONSE_TOO_LARGE"
 
 
-POSITIONS: dict[str, tuple[bytes, str | None, Page | None, ContentRange | None]] = {
+POSITIONS: dict[str, tuple[bytes, str | None, Page, ContentRange | None]] = {
     "header": (b"[{}]", "20-1/21", Page(20, 10), ContentRange(offset=20, count=1, total=21)),
-    "header without a page": (b"[{}]", "0-1/1", None, ContentRange(count=1, total=1)),
     "header of an empty list": (b"[]", "40-0/21", Page(40, 10), ContentRange(offset=40, total=21)),
     "header of null": (b"null", "0-0/0", Page(0, 10), ContentRange()),
     "header with a last index": (b"[{},{}]", "20-21/40", Page(20, 2), ContentRange(offset=20, count=2, total=40)),
@@ -292,31 +320,36 @@ POSITIONS: dict[str, tuple[bytes, str | None, Page | None, ContentRange | None]]
     "largest number": (b'[{"total_range":%d}]' % (2**63 - 1), "", Page(0, 1), ContentRange(count=1, total=2**63 - 1)),
     "nowhere": (b"[{}]", None, Page(0, 10), None),
     "unreadable and nowhere else": (b"[{}]", "0-1/*", Page(0, 10), None),
-    "rows without a page": (b'[{"total_range":7}]', None, None, None),
-    "rows without a page, header unreadable": (b'[{"total_range":7}]', "*", None, None),
     "negative number": (b'[{"total_range":-1}]', None, Page(0, 10), None),
     "number over 64 bits": (b'[{"total_range":9223372036854775808}]', None, Page(0, 10), None),
+    "number that no float holds": (b'[{"total_range":1e999}]', None, Page(0, 10), None),
+    "no number": (b'[{"total_range":"many"}]', None, Page(0, 10), None),
 }
 
 
 @pytest.mark.parametrize(("body", "header", "page", "position"), POSITIONS.values(), ids=POSITIONS)
 def test_a_page_lies_where_header_or_rows_say(
-    body: bytes, header: str | None, page: Page | None, position: ContentRange | None
+    body: bytes, header: str | None, page: Page, position: ContentRange | None
 ) -> None:
     response = convert(body, header, page)
+    assert (response.content_range if response.HasField("content_range") else None) == position
+
+
+@pytest.mark.parametrize(("header", "position"), [("0-1/1", ContentRange(count=1, total=1)), ("*", None), (None, None)])
+def test_only_the_header_counts_where_no_page_was_asked_for(header: str | None, position: ContentRange | None) -> None:
+    response, _ = drive(PageConverter(0).convert(b'[{"total_range":7}]', header, None))
     assert (response.content_range if response.HasField("content_range") else None) == position
 
 
 @pytest.mark.parametrize("memo_bytes", [0, PLENTY], ids=["no memory", "a memory"])
 @pytest.mark.parametrize("size", [1, "1"], ids=["rows as documented", "rows with a number in a string"])
 def test_a_large_page_is_converted_in_steps_and_a_small_one_at_once(memo_bytes: int, size: int | str) -> None:
-    breaths = {
-        number: drive(PageConverter(memo_bytes).convert(rows(number, size=size), None, None))[1]
-        for number in (0, 1, 100, 1000, 5000)
-    }
-    assert breaths[0] == breaths[1] == breaths[100] == 0
-    assert breaths[1000] >= 4
-    assert breaths[5000] >= 24
+    for number, least, most in ((0, 0, 0), (1, 0, 0), (100, 0, 0), (1000, 4, 10), (5000, 24, 50)):
+        body = rows(number, size=size)
+        _, breaths = run(PageConverter(memo_bytes).convert(body, None, FIRST_HUNDRED))
+        assert least <= breaths <= most
+        _, breaths = run(PageConverter(memo_bytes).convert_rows(body, None, FIRST_HUNDRED))
+        assert least <= breaths <= most
 
 
 def test_large_rows_are_converted_in_more_steps() -> None:
@@ -338,13 +371,19 @@ def test_a_memory_of_any_size_says_the_same(memo_bytes: int) -> None:
 def remembered(first: bytes, second: bytes) -> tuple[ListReposResponse, int]:
     """Convert two pages one after the other; return what the second is and how many breaths it took."""
     converter = PageConverter(PLENTY)
-    drive(converter.convert(first, None, None))
-    return drive(converter.convert(second, None, None))
+    drive(converter.convert(first, None, FIRST_HUNDRED))
+    return drive(converter.convert(second, None, FIRST_HUNDRED))
 
 
 def test_a_page_is_remembered() -> None:
     body = rows(5000)
     assert remembered(body, body) == (convert(body), 0)
+
+
+def test_a_page_of_rows_too_large_to_be_remembered_is_remembered_as_a_whole() -> None:
+    body = rows(250, description="x" * 9000)
+    assert remembered(body, body) == (convert(body), 0)
+    assert remembered(body[:-1] + b" ]", body)[1] > 0
 
 
 def test_rows_are_remembered_where_a_few_have_changed() -> None:
@@ -375,8 +414,8 @@ def test_a_changed_number_of_matches_is_told_all_the_same() -> None:
 def test_a_row_that_only_looks_like_another_is_not_taken_for_it() -> None:
     first = b'[{"name":"a","total_range":7}]'
     second = b'[{"name":"a","x":{"name":"b","total_range":7},"name":"c","total_range":7}]'
-    assert remembered(first, second)[0] == ListReposResponse(repos=[Repo(name="c")])
-    assert remembered(second, first)[0] == ListReposResponse(repos=[Repo(name="a")])
+    assert remembered(first, second)[0].repos == [Repo(name="c")]
+    assert remembered(second, first)[0].repos == [Repo(name="a")]
 
 
 def test_a_malformed_row_is_refused_beside_remembered_ones() -> None:

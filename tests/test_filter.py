@@ -9,9 +9,24 @@ from typing import Any
 import pytest
 from google.rpc import code_pb2
 
-from gateway.core.errors import GatewayError
-from gateway.core.filter import Dialect, Page, RepoQuery, encode_query, read_list_request, request_target
-from gateway.swr.v1.repos_pb2 import CENTER_SELF, CENTER_THIRD_PARTY, CENTER_UNSPECIFIED, ListReposRequest, RepoFilter
+from gateway.core.errors import GatewayError, Violation
+from gateway.core.filter import (
+    Dialect,
+    Page,
+    RepoQuery,
+    encode_query,
+    read_list_request,
+    read_stream_request,
+    request_target,
+)
+from gateway.swr.v1.repos_pb2 import (
+    CENTER_SELF,
+    CENTER_THIRD_PARTY,
+    CENTER_UNSPECIFIED,
+    ListReposRequest,
+    RepoFilter,
+    StreamReposRequest,
+)
 
 SDK_CASES = json.loads((Path(__file__).parent / "data" / "sdk_request_targets.json").read_text())["cases"]
 
@@ -47,9 +62,9 @@ def with_value(field: str, value: str) -> ListReposRequest:
     return request
 
 
-def violated_fields(broken: ListReposRequest) -> list[str]:
+def violated_fields(broken: ListReposRequest | StreamReposRequest) -> list[str]:
     with pytest.raises(GatewayError) as raised:
-        read_list_request(broken)
+        read_list_request(broken) if isinstance(broken, ListReposRequest) else read_stream_request(broken)
     assert raised.value.cause.code == code_pb2.INVALID_ARGUMENT
     assert raised.value.cause.reason == "INVALID_REQUEST"
     assert all(violation.description for violation in raised.value.violations)
@@ -237,24 +252,63 @@ def test_any_page_within_the_ranges_is_asked_for(offset: int, limit: int) -> Non
     assert read_list_request(ListReposRequest(offset=offset, limit=limit)).page == Page(offset, limit)
 
 
-def test_all_violations_are_told_at_once() -> None:
-    wanted = RepoFilter(namespace="a|b", name="x" * 129, category=" 'a")
-    wanted.MergeFromString(UNKNOWN_CENTERS["127"])
-    broken = ListReposRequest(filter=wanted, offset=-1, limit=1001)
+def test_an_empty_stream_begins_with_the_first_hundred() -> None:
+    assert read_stream_request(StreamReposRequest()) == RepoQuery("self", "", "", "", Page(0, 100))
+
+
+def test_a_stream_asks_for_what_its_filter_says_from_where_it_is_to_resume() -> None:
+    wanted = RepoFilter(center=CENTER_THIRD_PARTY, namespace="group", name="team/api", category="linux")
+    query = read_stream_request(StreamReposRequest(filter=wanted, page_size=10, start_offset=20))
+    assert query == EVERYTHING
+
+
+@pytest.mark.parametrize(("page_size", "start_offset"), [(1, 0), (1000, 2**31 - 1), (1, None), (None, 7)])
+def test_any_page_size_and_start_within_their_ranges_are_fine(page_size: int | None, start_offset: int | None) -> None:
+    query = read_stream_request(StreamReposRequest(page_size=page_size, start_offset=start_offset))
+    assert query.page == Page(start_offset or 0, page_size or 100)
+
+
+BROKEN_STREAMS = {
+    "no rows a page": (0, None, ["page_size"]),
+    "negative page size": (-1, 0, ["page_size"]),
+    "page size over the upstream's": (1001, 0, ["page_size"]),
+    "negative start": (None, -1, ["start_offset"]),
+    "both": (0, -1, ["page_size", "start_offset"]),
+}
+
+
+@pytest.mark.parametrize(("page_size", "start_offset", "fields"), BROKEN_STREAMS.values(), ids=BROKEN_STREAMS)
+def test_a_stream_needs_its_numbers_within_their_ranges(
+    page_size: int | None, start_offset: int | None, fields: list[str]
+) -> None:
+    assert violated_fields(StreamReposRequest(page_size=page_size, start_offset=start_offset)) == fields
+
+
+def test_all_violations_of_a_list_are_told_at_once() -> None:
+    wanted = RepoFilter.FromString(UNKNOWN_CENTERS["127"])
+    wanted.namespace = ":|::'\0" + "x" * 64 + " "
+    wanted.category = "a|b"
     with pytest.raises(GatewayError) as raised:
-        read_list_request(broken)
-    fields = [violation.field for violation in raised.value.violations]
-    assert fields == [
-        "filter.center",
-        "filter.namespace",
-        "filter.name",
-        "filter.category",
-        "filter.category",
-        "offset",
-        "limit",
-    ]
-    assert raised.value.message.startswith("filter.center must be one of CENTER_UNSPECIFIED, CENTER_SELF")
-    assert raised.value.message.endswith("(and 6 more)")
+        read_list_request(ListReposRequest(filter=wanted, offset=-1, limit=1001))
+    assert raised.value.violations == (
+        Violation("filter.center", "must be one of CENTER_UNSPECIFIED, CENTER_SELF, CENTER_THIRD_PARTY"),
+        Violation("filter.namespace", "must not hold `|`, which separates the upstream's clauses"),
+        Violation("filter.namespace", "must not hold `::`, which separates the upstream's keys and values"),
+        Violation("filter.namespace", "must not begin or end with `:`"),
+        Violation("filter.namespace", "must not hold a quote"),
+        Violation("filter.namespace", "must not hold a control character"),
+        Violation("filter.namespace", "must not begin or end with a blank"),
+        Violation("filter.namespace", "must not be longer than 64 characters"),
+        Violation("filter.category", "must not hold `|`, which separates the upstream's clauses"),
+        Violation("offset", "must not be negative"),
+        Violation("limit", "must be from 1 to 1000"),
+    )
+    assert raised.value.message == f"filter.center {raised.value.violations[0].description} (and 10 more)"
+
+
+def test_all_violations_of_a_stream_are_told_at_once() -> None:
+    broken = StreamReposRequest(filter=RepoFilter(namespace="a|b", name="it's"), page_size=0, start_offset=-1)
+    assert violated_fields(broken) == ["filter.namespace", "filter.name", "page_size", "start_offset"]
 
 
 def test_a_single_violation_is_the_message() -> None:

@@ -179,6 +179,10 @@ def test_what_is_worth_least_is_dropped_first() -> None:
     assert names(to_rpc_status(error, short)) == ["ErrorInfo", "BadRequest", "RetryInfo"]
 
 
+def test_error_info_stays_whatever_it_takes() -> None:
+    assert names(to_rpc_status(GatewayError(EXHAUSTED, upstream_code="X" * 9000), REQUEST_ID)) == ["ErrorInfo"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "pushback_ms"), [(0.0, 0), (0.0004, 0), (0.001, 1), (1.5, 1500), (86_400.0, 86_400_000)]
 )

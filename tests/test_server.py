@@ -108,13 +108,6 @@ async def test_reflection_can_be_switched_off(connect: Connect, upstream: Script
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_stream_repos_is_not_served_yet(connect: Connect, upstream: ScriptedUpstream) -> None:
-    call = RepoServiceStub(await connect(upstream.url)).StreamRepos(repos_pb2.StreamReposRequest())
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call.read()
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 async def test_a_request_too_large_to_be_one_is_refused(connect: Connect, upstream: ScriptedUpstream) -> None:
     channel: Any = await connect(upstream.url)
     call = channel.unary_unary("/gateway.swr.v1.RepoService/ListRepos")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, NewType, cast
+from dataclasses import dataclass
+from typing import Any, NewType, TypeVar, cast
 
 import msgspec
 
@@ -16,7 +17,7 @@ from gateway.core.content_range import parse_content_range
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
 from gateway.core.filter import Page
 from gateway.core.memo import PageMemo, RowMemo
-from gateway.core.rows import decode_rows, encode_page, encode_row, read_integer
+from gateway.core.rows import decode_identities, decode_rows, encode_page, encode_row, read_integer
 from gateway.core.wire import encode_length_delimited
 from gateway.swr.v1 import repos_pb2
 
@@ -25,7 +26,7 @@ MAX_ROWS = 10_000
 SLICE_ROWS = 200
 SLICE_BYTES = 128 * 1024
 
-_TAG_CONTENT_RANGE = b"\x12"  # ListReposResponse.content_range
+_TAG_CONTENT_RANGE = b"\x12"  # content_range of ListReposResponse and of StreamReposResponse
 # Newer answers end each row with the number of matches. One new repository changes it in every row, which must not make
 # the memo forget them all. A row is valid JSON, so this ending can only be its last member.
 _TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
@@ -33,7 +34,8 @@ _TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
 _INT64_MAX = 2**63 - 1
 
 SerializedPage = NewType("SerializedPage", bytes)
-Steps = Generator[None, None, SerializedPage]
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
 
 
 class _TotalRange(msgspec.Struct):
@@ -42,6 +44,23 @@ class _TotalRange(msgspec.Struct):
 
 _split = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _decode_total_ranges = msgspec.json.Decoder(list[_TotalRange] | None).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """One page, row by row.
+
+    Attributes:
+        page: The page that was asked for.
+        fields: Each row as a serialized `repos` field, which ListReposResponse and StreamReposResponse share.
+        identities: Namespace and name of each row.
+        position: Where the page lies among all matches, where that is known.
+    """
+
+    page: Page
+    fields: list[bytes]
+    identities: list[tuple[str, str]]
+    position: repos_pb2.ContentRange | None
 
 
 class PageConverter:
@@ -55,8 +74,8 @@ class PageConverter:
         self._pages = PageMemo(memo_bytes // 2) if memo_bytes else None
         self._rows = RowMemo(memo_bytes // 2) if memo_bytes else None
 
-    def convert(self, body: bytes, content_range: str | None, page: Page | None) -> Steps:
-        """Convert one page.
+    def convert(self, body: bytes, content_range: str | None, page: Page | None) -> Steps[SerializedPage]:
+        """Convert one page to one reply.
 
         Args:
             body: The upstream's JSON: an array of objects, or null for none.
@@ -70,20 +89,28 @@ class PageConverter:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
         count, repos = yield from self._convert_repos(body)
-        position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
-        return SerializedPage(repos + _encode_position(position))
+        return SerializedPage(repos + encode_position(_find_position(body, content_range, count, page)))
 
-    def _convert_repos(self, body: bytes) -> Generator[None, None, tuple[int, bytes]]:
+    def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
+        """Convert one page row by row, for a stream to put together anew.
+
+        Arguments and errors are those of `convert`.
+        """
+        fields = yield from _convert_known_rows(body, self._rows) if self._rows else _convert_each_row(body)
+        return RowPage(page, fields, decode_identities(body), _find_position(body, content_range, len(fields), page))
+
+    def _convert_repos(self, body: bytes) -> Steps[tuple[int, bytes]]:
         if self._pages is None or self._rows is None:
-            return (yield from _convert_rows(body))
+            return (yield from _convert_all_rows(body))
         converted = self._pages.find(body)
         if converted is None:
-            converted = yield from _convert_unknown_rows(body, self._rows)
+            fields = yield from _convert_known_rows(body, self._rows)
+            converted = len(fields), b"".join(fields)
             self._pages.remember(body, converted)
         return converted
 
 
-def _convert_rows(body: bytes) -> Generator[None, None, tuple[int, bytes]]:
+def _convert_all_rows(body: bytes) -> Steps[tuple[int, bytes]]:
     rows = decode_rows(body)
     _check_count(len(rows))
     if len(rows) <= SLICE_ROWS:
@@ -95,7 +122,19 @@ def _convert_rows(body: bytes) -> Generator[None, None, tuple[int, bytes]]:
     return len(rows), b"".join(parts)
 
 
-def _convert_unknown_rows(body: bytes, memo: RowMemo) -> Generator[None, None, tuple[int, bytes]]:
+def _convert_each_row(body: bytes) -> Steps[list[bytes]]:
+    rows = decode_rows(body)
+    _check_count(len(rows))
+    fields: list[bytes] = []
+    for start in range(0, len(rows), SLICE_ROWS):
+        if start:
+            yield
+        fields += map(encode_row, rows[start : start + SLICE_ROWS])
+    return fields
+
+
+def _convert_known_rows(body: bytes, memo: RowMemo) -> Steps[list[bytes]]:
+    """Copy the rows that the memo knows, and encode the others."""
     rows = _split_rows(body)
     keys = _memo_keys(rows)
     fields = memo.find(keys)
@@ -109,7 +148,7 @@ def _convert_unknown_rows(body: bytes, memo: RowMemo) -> Generator[None, None, t
             for index, field in zip(indices, encoded, strict=True):
                 fields[index] = field
             memo.remember([keys[index] for index in indices], encoded)
-    return len(rows), b"".join(cast("list[bytes]", fields))
+    return cast("list[bytes]", fields)
 
 
 def _split_rows(body: bytes) -> list[bytes]:
@@ -150,10 +189,13 @@ def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
         yield piece
 
 
-def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
-    """Without a header the rows tell, where they carry the number of matches."""
-    if page is None:
-        return None
+def _find_position(
+    body: bytes, content_range: str | None, count: int, page: Page | None
+) -> repos_pb2.ContentRange | None:
+    """The header tells; without one the rows do, where they carry the number of matches."""
+    position = parse_content_range(content_range, count)
+    if position is not None or page is None:
+        return position
     try:
         totals = (row.total_range for row in _decode_total_ranges(body) or [])
         total = read_integer(next((total for total in totals if total is not None), None))
@@ -164,5 +206,6 @@ def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2
     return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
 
 
-def _encode_position(position: repos_pb2.ContentRange | None) -> bytes:
+def encode_position(position: repos_pb2.ContentRange | None) -> bytes:
+    """Serialize a position as the `content_range` field of a reply; nothing where it is not known."""
     return b"" if position is None else encode_length_delimited(_TAG_CONTENT_RANGE, position.SerializeToString())

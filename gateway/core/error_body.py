@@ -89,7 +89,7 @@ def _first_text(error: dict[str, Any], keys: tuple[str, ...], pattern: re.Patter
 def _clean(text: str, secrets: tuple[str, ...]) -> str:
     if _UNFIT.search(text):
         return ""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be the beginning of another
         text = text.replace(secret, "***")
     text = _TOKEN_LIKE.sub("***", _CONTROL.sub(" ", text)).strip()
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

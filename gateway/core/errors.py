@@ -110,6 +110,9 @@ UPSTREAM_PROTOCOL = Cause(
 UPSTREAM_RESPONSE_TOO_LARGE = Cause(
     code_pb2.INTERNAL, "UPSTREAM_RESPONSE_TOO_LARGE", "the upstream's answer is larger than the gateway's limit"
 )
+UPSTREAM_NO_PROGRESS = Cause(
+    code_pb2.INTERNAL, "UPSTREAM_NO_PROGRESS", "the upstream answers a further page with repositories of earlier ones"
+)
 UPSTREAM_MALFORMED_RESPONSE = Cause(
     code_pb2.INTERNAL, "UPSTREAM_MALFORMED_RESPONSE", "the upstream's answer is not a list of repositories"
 )

@@ -23,6 +23,7 @@ REPOS_PATH = "/v2/manage/repos"
 SHARED_REPOS_PATH = "/v2/manage/shared-repositories"
 
 MAX_LIMIT = 1000
+DEFAULT_PAGE_SIZE = 100
 # The upstream's documents bound namespace and name; category is bounded so that no request line grows without end.
 MAX_CHARACTERS = {"namespace": 64, "name": 128, "category": 128}
 
@@ -59,22 +60,25 @@ class RepoQuery(NamedTuple):
 
 
 def read_list_request(request: repos_pb2.ListReposRequest) -> RepoQuery:
-    """Check a request and return what it asks for.
+    """Check a request for one page and return what it asks for.
 
     Raises:
         GatewayError: INVALID_REQUEST with every violation.
     """
-    violations = (*_filter_violations(request.filter), *_page_violations(request))
-    if violations:
-        raise GatewayError(INVALID_REQUEST, message=_summary(violations), violations=violations)
-    wanted = request.filter
-    return RepoQuery(
-        center=_CENTERS[wanted.center],
-        namespace=wanted.namespace,
-        name=wanted.name,
-        category=wanted.category,
-        page=Page(request.offset, request.limit) if request.HasField("limit") else None,
-    )
+    _refuse(*_filter_violations(request.filter), *_page_violations(request))
+    page = Page(request.offset, request.limit) if request.HasField("limit") else None
+    return _query(request.filter, page)
+
+
+def read_stream_request(request: repos_pb2.StreamReposRequest) -> RepoQuery:
+    """Check a request for all pages and return what it asks for, with the first of them.
+
+    Raises:
+        GatewayError: INVALID_REQUEST with every violation.
+    """
+    _refuse(*_filter_violations(request.filter), *_stream_violations(request))
+    size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
+    return _query(request.filter, Page(request.start_offset, size))
 
 
 @lru_cache(maxsize=1024)  # callers poll: the same few queries again and again
@@ -101,6 +105,10 @@ def _plain_target(query: RepoQuery) -> str:
     pairs = [(key, value) for key, value in _clauses(query) if (key, value) != ("center", "self")]
     path = REPOS_PATH if query.center == "self" else SHARED_REPOS_PATH
     return f"{path}?{encode_query(pairs)}" if pairs else path
+
+
+def _query(wanted: repos_pb2.RepoFilter, page: Page | None) -> RepoQuery:
+    return RepoQuery(_CENTERS[wanted.center], wanted.namespace, wanted.name, wanted.category, page)
 
 
 def _clauses(query: RepoQuery) -> Iterator[tuple[str, str]]:
@@ -165,7 +173,17 @@ def _page_violations(request: repos_pb2.ListReposRequest) -> Iterator[Violation]
         yield Violation("limit", f"must be from 1 to {MAX_LIMIT}")
 
 
-def _summary(violations: tuple[Violation, ...]) -> str:
-    """For readers of the message alone: the first violation, and how many more the details name."""
+def _stream_violations(request: repos_pb2.StreamReposRequest) -> Iterator[Violation]:
+    if request.HasField("page_size") and not 1 <= request.page_size <= MAX_LIMIT:
+        yield Violation("page_size", f"must be from 1 to {MAX_LIMIT}")
+    if request.start_offset < 0:
+        yield Violation("start_offset", "must not be negative")
+
+
+def _refuse(*violations: Violation) -> None:
+    """Raise where there are violations; for readers of the message alone, name the first and count the others."""
+    if not violations:
+        return
     first = f"{violations[0].field} {violations[0].description}"
-    return first if len(violations) == 1 else f"{first} (and {len(violations) - 1} more)"
+    message = first if len(violations) == 1 else f"{first} (and {len(violations) - 1} more)"
+    raise GatewayError(INVALID_REQUEST, message=message, violations=violations)

@@ -63,7 +63,12 @@ class RowMemo:
         if max(map(len, rows), default=0) > MAX_ROW_BYTES:
             entries = [entry for entry in entries if len(entry[0]) <= MAX_ROW_BYTES]
         cost = sum(len(row) + len(field) + ENTRY_OVERHEAD for row, field in entries)
-        self._generations.add(entries, cost)
+        if cost > self._generations.max_entry_bytes and len(rows) > 1:
+            half = len(rows) // 2
+            self.remember(rows[:half], fields[:half])
+            self.remember(rows[half:], fields[half:])
+        else:
+            self._generations.add(entries, cost)
 
     def _move_up(self, rows: list[bytes], found: list[bytes | None]) -> None:
         old = self._generations.old

@@ -53,13 +53,19 @@ class RepoRow(msgspec.Struct, gc=False):
     logo: str | None = None
 
 
+class _Names(msgspec.Struct, gc=False):
+    namespace: Any = None
+    name: Any = None
+
+
 # What the decoder raises for a syntax error, a wrong type, text that is not UTF-8, and too deep a nest.
 _REFUSED = (ValueError, RecursionError)
 
 _decode_typed = msgspec.json.Decoder(list[RepoRow] | None).decode
+_decode_names = msgspec.json.Decoder(list[_Names] | None).decode
 # The same fields with any value: what is unknown is skipped here as it is there, whatever it holds.
 _LooseRow = msgspec.defstruct("_LooseRow", [(name, Any, None) for name in RepoRow.__struct_fields__])
-_decode_loose = msgspec.json.Decoder(list[_LooseRow] | None).decode  # type: ignore[valid-type]
+_decode_loose = msgspec.json.Decoder(list[_LooseRow]).decode  # type: ignore[valid-type]
 
 
 def decode_rows(array: bytes) -> list[RepoRow]:
@@ -73,6 +79,11 @@ def decode_rows(array: bytes) -> list[RepoRow]:
         return _decode_typed(array) or []
     except _REFUSED:
         return _decode_tolerantly(array)
+
+
+def decode_identities(array: bytes) -> list[tuple[str, str]]:
+    """Return namespace and name of each row, of an array that `decode_rows` accepts. What a row lacks is empty."""
+    return [(row.namespace or "", row.name or "") for row in _decode_names(array) or []]
 
 
 def encode_page(rows: list[RepoRow]) -> bytes:
@@ -144,7 +155,7 @@ def _encode_time(tag: bytes, text: str | None) -> bytes:
 
 def _decode_tolerantly(array: bytes) -> list[RepoRow]:
     try:
-        return [_read_row(row) for row in _decode_loose(array) or []]
+        return [_read_row(row) for row in _decode_loose(array)]
     except _REFUSED as error:
         raise GatewayError(UPSTREAM_MALFORMED_RESPONSE) from error
 

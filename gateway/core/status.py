@@ -15,6 +15,9 @@ from gateway.core.retry_after import read_retry_after
 
 _OK = frozenset({200, 206})
 
+# A wait helps against these alone.
+_MAY_PASS = frozenset({code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED})
+
 # Hints for callers where the upstream names no time to wait.
 _SOON = 1.0
 
@@ -91,7 +94,6 @@ HTTP_STATUSES: dict[int, Cause] = {
 
 # For statuses that have no line of their own, by their first digit.
 _STATUS_CLASSES: dict[int, Cause] = {
-    2: UPSTREAM_PROTOCOL,
     3: REDIRECT,
     4: UNEXPECTED_CLIENT_ERROR,
     5: UNEXPECTED_SERVER_ERROR,
@@ -194,5 +196,5 @@ def read_error(
         http_status=http_status,
         upstream_code=told.code,
         upstream_request_id=readable_request_id(request_id) or told.request_id,
-        retry_delay=read_retry_after(retry_after, told.message, now),
+        retry_delay=read_retry_after(retry_after, told.message, now) if cause.code in _MAY_PASS else None,
     )

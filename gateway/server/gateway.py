@@ -114,6 +114,7 @@ class Gateway:
             PageConverter(settings.row_memo_bytes),
             dialect=settings.dialect,
             timeout=settings.timeout,
+            prefetch=settings.prefetch,
         )
         self._server.add_generic_rpc_handlers((servicer.method_handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

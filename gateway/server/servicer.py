@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeAlias
+from contextlib import aclosing
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
-from gateway.core.convert import PageConverter, SerializedPage, Steps
-from gateway.core.filter import Dialect, read_list_request, request_target
+from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
+from gateway.core.filter import Dialect, Page, RepoQuery, read_list_request, read_stream_request, request_target
+from gateway.core.stream import StreamAssembler
 from gateway.credentials import Credential
 from gateway.server.call import current_call
+from gateway.server.paging import read_pages
 from gateway.swr.v1 import repos_pb2
-from gateway.upstream.client import Deadline, UpstreamClient
+from gateway.upstream.client import Answer, Deadline, UpstreamClient
 
 SERVICE_NAME = repos_pb2.DESCRIPTOR.services_by_name["RepoService"].full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Result = TypeVar("Result")
 
 
 class RepoServicer:
@@ -27,7 +31,8 @@ class RepoServicer:
         credential: Signs each upstream request in.
         converter: Makes the reply of the upstream's answer.
         dialect: How the upstream wants its filter.
-        timeout: Seconds of a call whose caller set no deadline, and the most for one who did.
+        timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
+        prefetch: Pages that a stream fetches ahead.
     """
 
     def __init__(
@@ -38,26 +43,35 @@ class RepoServicer:
         *,
         dialect: Dialect,
         timeout: float,
+        prefetch: int,
     ) -> None:
         self._upstream = upstream
         self._credential = credential
         self._converter = converter
         self._dialect = dialect
         self._timeout = timeout
+        self._prefetch = prefetch
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> SerializedPage:
         """List one page: one call is one upstream request."""
         query = read_list_request(request)
-        target = request_target(query, self._dialect)
-        deadline = self._deadline(context)
-        call = current_call()
-        answer = await self._upstream.get(
-            target,
-            request_id=call.request_id,
-            credential=await self._credential.headers(target, call.metadata),
-            deadline=deadline,
-        )
+        answer = await self._fetch(query, context)
         return await _breathing(self._converter.convert(answer.body, answer.content_range, query.page))
+
+    async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
+        """List all pages: each is one upstream request, some of them ahead, and no more than the caller reads."""
+        query = read_stream_request(request)
+        assert query.page is not None  # a stream always pages
+
+        async def fetch(page: Page) -> RowPage:
+            answer = await self._fetch(query._replace(page=page), context)
+            return await _breathing(self._converter.convert_rows(answer.body, answer.content_range, page))
+
+        assembler = StreamAssembler()
+        async with aclosing(read_pages(fetch, query.page, self._prefetch)) as pages:
+            async for rows in pages:
+                for message in assembler.messages(rows):
+                    await context.write(message)
 
     def method_handlers(self) -> grpc.GenericRpcHandler:
         """Return the service for a server to add. Replies are serialized already, so they pass as they are."""
@@ -66,8 +80,23 @@ class RepoServicer:
             {
                 "ListRepos": grpc.unary_unary_rpc_method_handler(
                     self.list_repos, request_deserializer=repos_pb2.ListReposRequest.FromString
-                )
+                ),
+                "StreamRepos": grpc.unary_stream_rpc_method_handler(
+                    self.stream_repos,
+                    request_deserializer=repos_pb2.StreamReposRequest.FromString,
+                ),
             },
+        )
+
+    async def _fetch(self, query: RepoQuery, context: Context) -> Answer:
+        target = request_target(query, self._dialect)
+        deadline = self._deadline(context)
+        call = current_call()
+        return await self._upstream.get(
+            target,
+            request_id=call.request_id,
+            credential=await self._credential.headers(target, call.metadata),
+            deadline=deadline,
         )
 
     def _deadline(self, context: Context) -> Deadline:
@@ -78,7 +107,7 @@ class RepoServicer:
         return Deadline(now + remaining, by_caller=True)
 
 
-async def _breathing(steps: Steps) -> SerializedPage:
+async def _breathing(steps: Steps[Result]) -> Result:
     """Run a conversion, letting other calls run between its steps."""
     while True:
         try:

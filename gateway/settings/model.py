@@ -69,11 +69,13 @@ class Settings(BaseModel):
         None, description="File with the token of auth=token, read again when it changes."
     )
     timeout: PositiveDuration = Field(
-        15.0, description="Time of a call whose caller set no deadline, and the most for one who did."
+        15.0,
+        description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
     )
     attempt_timeout: PositiveDuration = Field(5.0, description="Time of one upstream request.")
     max_in_flight: int = Field(100, ge=1, description="Upstream requests at once.")
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
+    prefetch: int = Field(4, ge=1, description="Pages that StreamRepos fetches ahead.")
     row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer
 
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,18})?)(ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,30})?)(ms|s|m|h)", re.ASCII)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
 _ORIGIN = re.compile(rf"(?i:(https?))://({_HOST}(?::(\d{{1,5}}))?)/?", re.ASCII)
 LAST_PORT = 65535
+LONGEST = 1e9  # seconds
 
 
 def read_duration(text: str) -> float:
@@ -36,8 +37,8 @@ def _read_duration(value: object) -> object:
 
 
 def _check_duration(seconds: float) -> float:
-    if seconds < 0:
-        raise ValueError("must not be negative")
+    if not 0 <= seconds < LONGEST:
+        raise ValueError("must be from 0s to less than 277777h, which is thirty years")
     return seconds
 
 
