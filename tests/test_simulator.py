@@ -414,7 +414,7 @@ def test_there_are_at_least_200_varied_repositories() -> None:
 
 def test_no_two_repositories_have_the_same_namespace_and_name() -> None:
     records = [repository.record for repository in default_repositories(2000)]
-    assert len({(record["namespace"], record["name"]) for record in records}) == 2000
+    assert len({(record["namespace"], record["name"]) for record in records}) == len(records)
 
 
 def test_all_times_are_readable() -> None:
@@ -430,9 +430,9 @@ def test_all_records_are_convertible() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 20, 21, 256, 1000])
 def test_there_are_as_many_as_asked_for_and_always_the_same(count: int) -> None:
-    repositories = default_repositories(count)
-    assert len(repositories) == count
-    assert repositories == default_repositories(max(count, 500))[:count]
+    own = [repository for repository in default_repositories(count) if repository.center == "self"]
+    assert len(own) == count
+    assert own == default_repositories(max(count, 500))[:count]
 
 
 async def test_records_of_ones_own_are_served_as_they_are(tmp_path: Path) -> None:

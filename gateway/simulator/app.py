@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from gateway.simulator.data import Repository
-from gateway.simulator.query import BadQueryError, read_query
+from gateway.simulator.query import BadQueryError, Filter, read_query
 
 # Tokens have up to 20,000 characters.
 MAX_HEADER_BYTES = 64 * 1024
@@ -133,6 +134,8 @@ class _Simulator:
     def __init__(self, repositories: Sequence[Repository], faults: Faults) -> None:
         self._repositories = repositories
         self._faults = faults
+        # Who pages through thousands of repositories asks for the same ones again and again.
+        self._matches = lru_cache(maxsize=64)(self._find_matches)
 
     @web.middleware
     async def interfere(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -148,13 +151,16 @@ class _Simulator:
             return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
         return await handler(request)
 
+    def _find_matches(self, wanted: Filter) -> list[dict[str, Any]]:
+        return [repository.record for repository in self._repositories if wanted.matches(repository)]
+
     async def list_repositories(self, request: web.Request) -> web.Response:
         """Answer a list request."""
         try:
             query = read_query(request.query)
         except BadQueryError as error:
             return error_response(400, error.code, error.message, self._faults.error_shape, request)
-        matches = [repository.record for repository in self._repositories if query.matches(repository)]
+        matches = self._matches(query.filter)
         page = matches[query.offset : query.offset + query.limit]
         headers = {}
         if query.paged and self._faults.content_range:

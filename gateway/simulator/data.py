@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -52,10 +51,18 @@ class Repository:
 
 
 def default_repositories(count: int = DEFAULT_COUNT) -> list[Repository]:
-    """Return `count` repositories, the same at every start; the first is the example of SWR's reference."""
+    """Return repositories, the same at every start; the first is the example of SWR's reference.
+
+    Args:
+        count: The tenant's own. A tenth as many are shared by the partner, behind them.
+    """
     records = msgspec.json.decode(files(__package__).joinpath("records.json").read_bytes(), type=list[dict[str, Any]])
-    known = [Repository(record) for record in records[:count]]
-    return [*known, *_generated(count - len(known))]
+    known = [Repository(record) for record in records]
+    own = [repository for repository in known if repository.center == "self"]
+    shared = [repository for repository in known if repository.center != "self"]
+    own += (_made_up(index, _TEAMS[index % len(_TEAMS)], "acme-cloud") for index in range(count - len(own)))
+    shared += (_made_up(index, "partner", PARTNER) for index in range(count // 10 - len(shared)))
+    return own[:count] + shared[: count // 10]
 
 
 def load_repositories(path: Path) -> list[Repository]:
@@ -71,15 +78,13 @@ def load_repositories(path: Path) -> list[Repository]:
     return [Repository(record) for record in records]
 
 
-def _generated(count: int) -> Iterator[Repository]:
-    for index in range(count):
-        shared = index % 10 == 9
-        namespace = "partner" if shared else _TEAMS[index % len(_TEAMS)]
-        name = f"{_IMAGES[index % len(_IMAGES)]}-{index:05d}"
-        created = _FIRST_CREATED + timedelta(hours=7 * index, minutes=index)
-        nanoseconds = (542_841_141 + index * 1_234_567) % 1_000_000_000
-        updated = created + timedelta(days=index % 400, seconds=index)
-        record = {
+def _made_up(index: int, namespace: str, domain: str) -> Repository:
+    name = f"{_IMAGES[index % len(_IMAGES)]}-{index:05d}"
+    created = _FIRST_CREATED + timedelta(hours=7 * index, minutes=index)
+    nanoseconds = (542_841_141 + index * 1_234_567) % 1_000_000_000
+    updated = created + timedelta(days=index % 400, seconds=index)
+    return Repository(
+        {
             "name": name,
             "category": _CATEGORIES[index % len(_CATEGORIES)],
             "description": _DESCRIPTIONS[index % len(_DESCRIPTIONS)],
@@ -93,10 +98,10 @@ def _generated(count: int) -> Iterator[Repository]:
             "url": "",
             "path": f"swr.cn-north-4.myhuaweicloud.com/{namespace}/{name}",
             "internal_path": f"100.125.0.198:20202/{namespace}/{name}",
-            "domain_name": PARTNER if shared else "acme-cloud",
+            "domain_name": domain,
             "namespace": namespace,
             "tags": [f"v1.{index % 17}.{patch}" for patch in range(index % 5 + 1)],
             "status": False,
             "total_range": 0,
         }
-        yield Repository(record)
+    )

@@ -10,7 +10,8 @@ from gateway.simulator.data import Repository
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
-_KEYS = frozenset({"center", "namespace", "name", "category", "offset", "limit"})
+_FILTER_KEYS = frozenset({"center", "namespace", "name", "category"})
+_KEYS = _FILTER_KEYS | {"offset", "limit"}
 _CENTERS = frozenset({"self", "thirdparty"})
 
 INVALID_FILTER = "SVCSTG.SWR.4001035"
@@ -29,23 +30,33 @@ class BadQueryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked for. `paged` tells whether offset and limit were sent, and so whether Content-Range goes back."""
+class Filter:
+    """Which repositories are asked for. None is no clause."""
 
-    clauses: Mapping[str, str]
-    offset: int
-    limit: int
-    paged: bool
+    center: str = "self"
+    namespace: str | None = None
+    name: str = ""
+    category: str | None = None
 
     def matches(self, repository: Repository) -> bool:
         """Tell whether a repository is asked for: all clauses, the name as a part of the name."""
-        record, clauses = repository.record, self.clauses
+        record = repository.record
         return (
-            repository.center == clauses.get("center", "self")
-            and clauses.get("name", "") in record["name"]
-            and clauses.get("namespace") in (None, record.get("namespace"))
-            and clauses.get("category") in (None, record.get("category"))
+            repository.center == self.center
+            and self.name in record["name"]
+            and self.namespace in (None, record.get("namespace"))
+            and self.category in (None, record.get("category"))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for. `paged` tells whether offset and limit were sent, and so whether Content-Range goes back."""
+
+    filter: Filter
+    offset: int
+    limit: int
+    paged: bool
 
 
 def read_query(parameters: Mapping[str, str]) -> Query:
@@ -62,7 +73,7 @@ def read_query(parameters: Mapping[str, str]) -> Query:
     paged = "offset" in clauses
     offset = _number(clauses.get("offset", "0"), INVALID_PARAMETER, 0, 2**31 - 1)
     limit = _number(clauses.get("limit", str(DEFAULT_LIMIT)), INVALID_PAGE_SIZE, 1, MAX_LIMIT)
-    return Query(clauses, offset, limit, paged)
+    return Query(Filter(**{key: value for key, value in clauses.items() if key in _FILTER_KEYS}), offset, limit, paged)
 
 
 def _read_plain(parameters: Mapping[str, str]) -> dict[str, str]:
