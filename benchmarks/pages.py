@@ -13,7 +13,12 @@ TOTAL = 25_000
 
 def records(count: int) -> list[dict[str, Any]]:
     """Return the first records, each with the number of matches as newer regions send it."""
-    return [{**repository.record, "total_range": TOTAL} for repository in default_repositories(count)]
+    return [{**repository.record, "total_range": TOTAL} for repository in default_repositories(count)[:count]]
+
+
+def encode_row(record: dict[str, Any]) -> bytes:
+    """Serialize a row as the upstream sends it."""
+    return msgspec.json.encode(record)
 
 
 def encode(page: list[dict[str, Any]]) -> bytes:

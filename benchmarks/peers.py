@@ -1,6 +1,6 @@
 """What a call is made of, bare: an upstream of ready answers, a gRPC echo of ready bytes, a client that parses nothing.
 
-Run as `python -m benchmarks.peers upstream`, `... echo`, or `... client URL LIMIT COUNT CONCURRENCY`.
+Run as `python -m benchmarks.peers upstream [COUNT [LATENCY]]`, `... echo`, or `... client URL LIMIT COUNT CONCURRENCY`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import aiohttp
 import grpc
 from yarl import URL
 
-from benchmarks.pages import TOTAL, encode, records
+from benchmarks.pages import TOTAL, encode, encode_row, records
 from gateway.core.convert import PageConverter
 from gateway.swr.v1 import repos_pb2
 
@@ -29,24 +29,35 @@ def target(limit: int, offset: int) -> str:
 
 
 class _Upstream(asyncio.Protocol):
-    """Answers each request with bytes made once, by the limit in its target."""
+    """Answers each request with the page that its target asks for, from rows made once."""
 
-    answers: dict[bytes, bytes] = {}  # noqa: RUF012 - shared by all connections on purpose
+    def __init__(self, rows: list[bytes], latency: float) -> None:
+        self._rows = rows
+        self._latency = latency
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        for limit in re.findall(rb"limit%3A%3A(\d+) HTTP", data):
-            self.transport.write(self.answers[limit])
+        for offset, limit in re.findall(rb"offset%3A%3A(\d+)%7Climit%3A%3A(\d+) HTTP", data):
+            answer = self._answer(int(offset), int(limit))
+            if self._latency:
+                asyncio.get_running_loop().call_later(self._latency, self.transport.write, answer)
+            else:
+                self.transport.write(answer)
+
+    def _answer(self, offset: int, limit: int) -> bytes:
+        rows = self._rows[offset : offset + limit]
+        body = b"[%b]" % b",".join(rows)
+        position = f"{offset}-{len(rows)}/{len(self._rows)}"
+        head = f"HTTP/1.1 200 OK\r\nContent-Range: {position}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
 
 
-async def serve_upstream() -> None:
-    for limit in LIMITS:
-        body = encode(records(limit))
-        head = f"HTTP/1.1 200 OK\r\nContent-Range: 0-{limit}/{TOTAL}\r\nContent-Length: {len(body)}\r\n\r\n"
-        _Upstream.answers[str(limit).encode()] = head.encode() + body
-    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
+async def serve_upstream(count: int = max(LIMITS) + 8, latency: float = 0.0) -> None:
+    rows = [encode_row(record) for record in records(count)]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Upstream(rows, latency), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
@@ -93,8 +104,8 @@ async def run_client(url: str, limit: int, count: int, concurrency: int) -> None
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["upstream"]:
-            asyncio.run(serve_upstream())
+        case ["upstream", *numbers]:
+            asyncio.run(serve_upstream(*map(int, numbers[:1]), *map(float, numbers[1:])))
         case ["echo"]:
             asyncio.run(serve_echo())
         case ["client", url, *numbers]:

@@ -46,7 +46,14 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_mebibytes(pid: int) -> float:
     """Return the memory that a process holds."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(pid)
+    return _status(pid, "VmRSS:")
+
+
+def peak_mebibytes(pid: int) -> float:
+    """Return the most memory that a process has held so far."""
+    return _status(pid, "VmHWM:")
+
+
+def _status(pid: int, key: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))

@@ -334,10 +334,13 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
         fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown]
         return RowPage(wanted, fields, [("n", name) for name in shown], position if total_known else None)
 
+    async def convert(_: Page, fetched: RowPage) -> RowPage:
+        return fetched
+
     async def read() -> list[str]:
         assembler = StreamAssembler()
         got: list[str] = []
-        async with aclosing(read_pages(fetch, Page(0, size), ahead)) as pages:
+        async with aclosing(read_pages(fetch, convert, Page(0, size), ahead)) as pages:
             async for rows in pages:
                 got += names([Message.FromString(message) for message in assembler.messages(rows)])
         return got

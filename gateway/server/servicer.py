@@ -63,12 +63,14 @@ class RepoServicer:
         query = read_stream_request(request)
         assert query.page is not None  # a stream always pages
 
-        async def fetch(page: Page) -> RowPage:
-            answer = await self._fetch(query._replace(page=page), context)
+        async def fetch(page: Page) -> Answer:
+            return await self._fetch(query._replace(page=page), context)
+
+        async def convert(page: Page, answer: Answer) -> RowPage:
             return await _breathing(self._converter.convert_rows(answer.body, answer.content_range, page))
 
         assembler = StreamAssembler()
-        async with aclosing(read_pages(fetch, query.page, self._prefetch)) as pages:
+        async with aclosing(read_pages(fetch, convert, query.page, self._prefetch)) as pages:
             async for rows in pages:
                 for message in assembler.messages(rows):
                     await context.write(message)
