@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
@@ -83,7 +84,11 @@ async def test_reflection_lists_and_describes(connect: Connect, upstream: Script
     listed, described = [reply async for reply in call]
     names = {service.name for service in listed.list_services_response.service}
     assert {"gateway.swr.v1.RepoService", "grpc.health.v1.Health"} < names
-    assert b"ListRepos" in described.file_descriptor_response.file_descriptor_proto[0]
+    files = [FileDescriptorProto.FromString(file) for file in described.file_descriptor_response.file_descriptor_proto]
+    (file,) = (file for file in files if file.service)
+    assert file.service[0].method[0].name == "ListRepos"
+    shown = {field.name: field.json_name for message in file.message_type for field in message.field}
+    assert (shown["updated_at"], shown["name"], shown["content_range"]) == ("updatedAt", "name", "contentRange")
 
 
 async def test_all_that_is_listed_can_be_described(connect: Connect, upstream: ScriptedUpstream) -> None:
