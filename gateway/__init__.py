@@ -3,6 +3,7 @@
 The rooms, each of which imports only those below it (tests/test_architecture.py holds them to it):
 
     cli          the commands: serve, demo, simulate, list, check-config
+    client       for callers in Python: calls, resumed streams, one error
     server       the callers' side: gRPC server, RepoService, the guard around it, health, reflection
     simulator    the embedded upstream, which speaks as SWR does, with faults on demand
     settings     flags, environment and file, as one checked model

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from commands import Ended, Run, Start, starter
 
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
@@ -38,3 +39,19 @@ async def connect() -> AsyncIterator[Connect]:
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 
         yield start
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    async with starter() as start:
+        yield start
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Run a command to its end."""
+
+    async def run(*arguments: str, **variables: Any) -> Ended:
+        return await (await start(*arguments, **variables)).ends()
+
+    return run

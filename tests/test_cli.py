@@ -4,122 +4,31 @@ import asyncio
 import csv
 import io
 import json
-import os
 import re
 import signal
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from commands import PATIENCE, Command, Ended, Run, Start, starter
 
 from gateway import __version__
-from gateway.cli.render import as_table, human_size
+from gateway.cli.render import human_size, make_writer
 from gateway.swr.v1 import repos_pb2
-from scripted_upstream import Act, page, scripted_upstream
+from scripted_upstream import Act, answer, page, scripted_upstream
 
-PATIENCE = 15.0
 CANARY = "canary-4711"
 COMMANDS = ("serve", "demo", "simulate", "list", "check-config")
 NOWHERE = "http://upstream.invalid"
 EXAMPLE_UPDATED = "2017-09-11T03:00:02.542841141Z"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that runs."""
-
-    process: Process
-
-    async def prints(self, pattern: str) -> str:
-        """Wait for a line on standard output; return what the pattern's group matched."""
-        return await self._find(self.process.stdout, pattern, str)
-
-    async def logs(self, pattern: str) -> str:
-        """Wait for a message in the JSON lines on standard error; return what the pattern's group matched."""
-        return await self._find(self.process.stderr, pattern, lambda line: str(json.loads(line)["message"]))
-
-    async def ends(self) -> Ended:
-        """Wait for the end."""
-        async with asyncio.timeout(PATIENCE):
-            out, err = await self.process.communicate()
-        assert self.process.returncode is not None
-        return Ended(self.process.returncode, out.decode(), err.decode())
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    async def stop(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.communicate()
-
-    async def _find(self, stream: asyncio.StreamReader | None, pattern: str, read: Callable[[str], str]) -> str:
-        assert stream is not None
-        lines: list[str] = []
-        async with asyncio.timeout(PATIENCE):
-            while line := (await stream.readline()).decode():
-                lines.append(line)
-                if match := re.search(pattern, read(line)):
-                    return match[match.lastindex or 0]
-        raise AssertionError(f"{lines} and no {pattern!r}, then {await self.ends()}")
-
-
-Start = Callable[..., Awaitable[Command]]
-Run = Callable[..., Awaitable[Ended]]
-
-
-@asynccontextmanager
-async def starter() -> AsyncIterator[Start]:
-    """Start commands in a clean environment, and end them all at the end."""
-    commands: list[Command] = []
-    unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
-    environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
-
-    async def start(*arguments: str, options: tuple[str, ...] = (), **variables: str) -> Command:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *options, "-m", "gateway", *arguments, stdout=PIPE, stderr=PIPE, env=environment | variables
-        )
-        commands.append(Command(process))
-        return commands[-1]
-
-    try:
-        yield start
-    finally:
-        for command in commands:
-            await command.stop()
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    async with starter() as start:
-        yield start
-
-
-@pytest.fixture
-def run(start: Start) -> Run:
-    """Run a command to its end."""
-
-    async def run(*arguments: str, **variables: Any) -> Ended:
-        return await (await start(*arguments, **variables)).ends()
-
-    return run
+def as_table(page: repos_pb2.ListReposResponse) -> str:
+    writer = make_writer("table", None, exact=True)
+    return writer.page(page.repos) + writer.end(page.content_range if page.HasField("content_range") else None)
 
 
 async def simulate(start: Start, *arguments: str) -> str:
@@ -285,10 +194,21 @@ async def test_list_of_nothing_has_no_lines_for_repositories(output: str, expect
     assert await run("list", "--target", target, *nothing, "--output", output) == Ended(0, expected, "")
 
 
-async def test_list_passes_every_filter_on(target: str, run: Run) -> None:
-    filters = ("--center", "thirdparty", "--namespace", "partner", "--name", "untime", "--category", "framework_app")
-    ended = await run("list", "--target", target, *filters, "--output", "ndjson")
-    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == ["sdk/runtime"]
+@pytest.mark.parametrize(
+    ("option", "value", "field", "found"),
+    [
+        ("--center", "self", "domainName", {"root", "acme-cloud"}),
+        ("--center", "thirdparty", "domainName", {"partner-corp"}),
+        ("--namespace", "db", "namespace", {"db"}),
+        ("--name", "ybox-d", "name", {"busybox-debug"}),
+        ("--category", "windows", "category", {"windows"}),
+    ],
+)
+async def test_list_passes_every_filter_on(
+    option: str, value: str, field: str, found: set[str], target: str, run: Run
+) -> None:
+    ended = await run("list", "--target", target, option, value, "--offset=0", "--limit=20", "--output", "ndjson")
+    assert {json.loads(line)[field] for line in ended.out.splitlines()} == found
 
 
 async def test_list_of_a_page_without_a_range_counts_it(target: str, run: Run) -> None:
@@ -317,6 +237,16 @@ async def test_list_shows_what_the_upstream_says(start: Start, run: Run) -> None
     assert "upstreamCode SVCSTG.SWR.4290001" in reason
     assert retry == "  try again after: 1 s"
     assert re.fullmatch(r"  request id: \w+, upstream's sim-\d{8}", request_id)
+
+
+async def test_list_does_not_wait_for_an_upstream_that_wants_to_be_left_alone(start: Start, run: Run) -> None:
+    async with scripted_upstream() as upstream:
+        upstream.play(answer(503, headers={"Retry-After": "3600"}))
+        _, target = await serve(start, upstream.url)
+        ended = await run("list", "--target", target)
+    assert ended.code == 1
+    assert ended.err.startswith("UNAVAILABLE: ")
+    assert "  try again after: 3600 s" in ended.err.splitlines()
 
 
 @pytest.fixture
@@ -504,6 +434,12 @@ async def test_serve_leaves_when_its_port_is_occupied(occupied_port: int, run: R
     assert "Traceback" not in ended.err
 
 
+async def test_serve_does_not_share_the_port_of_another_gateway(target: str, run: Run) -> None:
+    ended = await run("serve", "--upstream-url", NOWHERE, "--listen", target)
+    assert ended.code == 1
+    assert f"error: --listen: cannot listen on {target}: " in ended.err
+
+
 async def test_simulate_leaves_when_its_port_is_occupied(occupied_port: int, run: Run) -> None:
     address = f"127.0.0.1:{occupied_port}"
     ended = await run("simulate", "--listen", address)
@@ -531,6 +467,18 @@ FOREVER = ("--timeout", "1h", "--attempt-timeout", "1h", "--drain-grace", "1h")
 signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
+async def refuses_connections(address: str) -> None:
+    """Wait until nobody listens on an address any more."""
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(host, int(port))
+            except ConnectionError:
+                return
+            writer.close()
+
+
 @signals
 async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
     number: signal.Signals, start: Start
@@ -543,7 +491,7 @@ async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
         async with asyncio.timeout(PATIENCE):
             await upstream.arrived.wait()
         gateway.signal(number)
-        await gateway.logs("^draining$")
+        await refuses_connections(target)
         answer.set()
         listed = await call.ends()
         assert listed.code == 0, listed.err

@@ -7,16 +7,14 @@ import signal
 
 import click
 
-from gateway.cli.list_repos import list_page
-from gateway.cli.render import as_table
+from gateway.cli.render import make_writer
+from gateway.client import Client
 from gateway.logs import configure_logging
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Auth, Settings
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
-from gateway.swr.v1 import repos_pb2
 
-_CALL = repos_pb2.ListReposRequest(offset=0, limit=12)
 _GRPCURL = (
     'grpcurl -plaintext -d \'{{"filter":{{"namespace":"root"}},"offset":0,"limit":10}}\' '
     "{target} gateway.swr.v1.RepoService/ListRepos"
@@ -37,7 +35,10 @@ async def _demo(keep: bool) -> None:
         async with Gateway(settings) as gateway:
             target = gateway.addresses[0]
             click.echo(f"gRPC client -> gateway {target} -> SWR (embedded) {upstream_url}\n")
-            click.echo(as_table(await list_page(target, _CALL)), nl=False)
+            async with Client(target) as client:
+                page = await client.list_repos(offset=0, limit=12)
+            table = make_writer("table", None, exact=True)
+            click.echo(table.page(page.repos) + table.end(page.content_range), nl=False)
             if keep:
                 await _stay(target)
             else:

@@ -1,48 +1,44 @@
-"""How a failed call looks to a person: code, message, reason, violations, when to try again, ids to quote."""
+"""How a failed call looks: to a person, and to a program."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-import grpc
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-
-_DETAILS: tuple[type[Message], ...] = (
-    error_details_pb2.ErrorInfo,
-    error_details_pb2.BadRequest,
-    error_details_pb2.RetryInfo,
-    error_details_pb2.QuotaFailure,
-    error_details_pb2.RequestInfo,
-)
+from gateway.client import CallError
 
 
-def describe_failure(error: grpc.aio.AioRpcError) -> str:
-    """Return the lines that tell what happened."""
-    return "\n".join([f"{error.code().name}: {error.details()}", *_describe_details(error)])
+def failure_as_text(failure: CallError) -> str:
+    """Return the lines that tell what happened, what is to be mended, and what to quote."""
+    return "\n".join(_lines(failure))
 
 
-def _describe_details(error: grpc.aio.AioRpcError) -> Iterator[str]:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    for packed in status.details if status else ():
-        for kind in _DETAILS:
-            if packed.Is(kind.DESCRIPTOR):
-                detail = kind()
-                packed.Unpack(detail)
-                yield from _describe(detail)
+def failure_as_json(failure: CallError) -> str:
+    """Return the same as one JSON object."""
+    error = {
+        "code": failure.code.name,
+        "message": failure.message,
+        "reason": failure.reason,
+        "metadata": dict(failure.metadata),
+        "violations": [
+            {"field": violation.field, "description": violation.description} for violation in failure.violations
+        ],
+        "retryDelaySeconds": failure.retry_delay,
+        "requestId": failure.request_id,
+        "upstreamRequestId": failure.upstream_request_id,
+    }
+    return json.dumps({"error": error}, ensure_ascii=False)
 
 
-def _describe(detail: Message) -> Iterator[str]:
-    match detail:
-        case error_details_pb2.ErrorInfo():
-            known = ", ".join(f"{key} {value}" for key, value in sorted(detail.metadata.items()))
-            yield f"  reason: {detail.reason}" + (f" ({known})" if known else "")
-        case error_details_pb2.BadRequest():
-            for violation in detail.field_violations:
-                yield f"  {violation.field}: {violation.description}"
-        case error_details_pb2.RetryInfo():
-            yield f"  try again after: {detail.retry_delay.ToTimedelta().total_seconds():g} s"
-        case error_details_pb2.RequestInfo():
-            upstream = f", upstream's {detail.serving_data}" if detail.serving_data else ""
-            yield f"  request id: {detail.request_id}{upstream}"
+def _lines(failure: CallError) -> Iterator[str]:
+    yield f"{failure.code.name}: {failure.message}"
+    if failure.reason:
+        known = ", ".join(f"{key} {value}" for key, value in sorted(failure.metadata.items()))
+        yield f"  reason: {failure.reason}" + (f" ({known})" if known else "")
+    for violation in failure.violations:
+        yield f"  {violation.field}: {violation.description}"
+    if failure.retry_delay is not None:
+        yield f"  try again after: {failure.retry_delay:g} s"
+    if failure.request_id:
+        upstream = f", upstream's {failure.upstream_request_id}" if failure.upstream_request_id else ""
+        yield f"  request id: {failure.request_id}{upstream}"

@@ -1,81 +1,162 @@
-"""How a page looks: a table for people, JSON and CSV with every field and exact values for programs."""
+"""How repositories look: a table for people, JSON and CSV with exact values for programs.
+
+Every writer is given pages one after the other and returns the text of each at once: output begins with the first.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
 
 from gateway.swr.v1 import repos_pb2
 
-_FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
+FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
+TABLE_COLUMNS = ("namespace", "name", "category", "size", "num_images", "updated_at")
+
+_JSON_NAMES = {field.name: field.json_name for field in repos_pb2.Repo.DESCRIPTOR.fields}
+_NUMBERS = frozenset({"size", "num_images", "num_download"})
 
 
-def as_table(page: repos_pb2.ListReposResponse) -> str:
-    """Render the columns that people look for, and where the page lies."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column, justify in (("NAMESPACE", "left"), ("NAME", "left"), ("CATEGORY", "left"), ("SIZE", "right")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("IMAGES", justify="right")
-    table.add_column("UPDATED", no_wrap=True)
-    for repo in page.repos:
-        table.add_row(
-            _printable(repo.namespace),
-            _printable(repo.name),
-            _printable(repo.category),
-            human_size(repo.size),
-            str(repo.num_images),
-            repo.updated_at.ToJsonString() if repo.HasField("updated_at") else "",
-        )
-    console = Console(file=io.StringIO(), width=160, no_color=True, markup=False, emoji=False, highlight=False)
-    console.print(table)
-    output = console.file.getvalue()  # type: ignore[attr-defined]
-    lines = [line.rstrip() for line in output.splitlines()]
-    return "\n".join([*lines, "", describe_position(page), ""])
+class Writer(Protocol):
+    """Turns pages into text."""
+
+    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
+        """Return the text of one page."""
+        ...
+
+    def end(self, position: repos_pb2.ContentRange | None) -> str:
+        """Return what closes the text; the position is that of the last page, where it is known."""
+        ...
 
 
-def describe_position(page: repos_pb2.ListReposResponse) -> str:
-    """Say in words where a page lies among all matches."""
-    shown = f"{len(page.repos)} {'repository' if len(page.repos) == 1 else 'repositories'}"
-    if not page.HasField("content_range"):
-        return shown
-    position = page.content_range
-    return f"{shown}, from offset {position.offset}, of {position.total} in all"
+class TableWriter:
+    """Columns as wide as the first page needs them; what is wider later on pushes its row to the right.
+
+    Args:
+        columns: Fields to show.
+        exact: Write sizes and times as they are, rather than for people.
+    """
+
+    def __init__(self, columns: Sequence[str] | None, *, exact: bool) -> None:
+        self._columns = columns or TABLE_COLUMNS
+        self._exact = exact
+        self._widths: list[int] = []
+        self._count = 0
+
+    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
+        """Return the lines of the repositories, behind the line of the columns' names where they are the first."""
+        rows = [[_printable(self._cell(repo, column)) for column in self._columns] for repo in repos]
+        if not self._widths:
+            rows.insert(0, [column.removeprefix("num_").removesuffix("_at").upper() for column in self._columns])
+            self._widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
+        self._count += len(repos)
+        return "".join(self._line(row) for row in rows)
+
+    def end(self, position: repos_pb2.ContentRange | None) -> str:
+        """Return a line that says how many there are."""
+        shown = f"{self._count} {'repository' if self._count == 1 else 'repositories'}"
+        if position is None:
+            return f"\n{shown}\n"
+        place = f", from offset {position.offset}," if position.count == self._count else ""
+        return f"\n{shown}{place} of {position.total} in all\n"
+
+    def _line(self, row: Sequence[str]) -> str:
+        cells = []
+        for column, cell, width in zip(self._columns, row, self._widths, strict=True):
+            blank = " " * (width - cell_len(cell))
+            cells.append(blank + cell if column in _NUMBERS else cell + blank)
+        return "  ".join(cells).rstrip() + "\n"
+
+    def _cell(self, repo: repos_pb2.Repo, column: str) -> str:
+        value: Any = getattr(repo, column)
+        if not self._exact and isinstance(value, Timestamp) and repo.HasField(column):  # type: ignore[arg-type]
+            return f"{value.ToDatetime():%Y-%m-%d %H:%M:%S}"
+        return human_size(value) if column == "size" else _text(repo, column)
 
 
-def as_json(page: repos_pb2.ListReposResponse) -> str:
-    """Render as protobuf's JSON, with every field."""
-    return json_format.MessageToJson(page, always_print_fields_with_no_presence=True, ensure_ascii=False) + "\n"
+class JsonWriter:
+    """One document, with exact values: `{"repos": [...], "contentRange": {...}}`."""
+
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        self._columns = columns
+        self._begun = False
+
+    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
+        """Return the page's objects, separated from those before."""
+        parts = []
+        for repo in repos:
+            parts.append(",\n " if self._begun else '{"repos": [\n ')
+            parts.append(_to_json(repo, self._columns))
+            self._begun = True
+        return "".join(parts)
+
+    def end(self, position: repos_pb2.ContentRange | None) -> str:
+        """Close the document."""
+        opening = "" if self._begun else '{"repos": ['
+        known = "" if position is None else f', "contentRange": {json.dumps(_position(position))}'
+        return f"{opening}]{known}}}\n"
 
 
-def as_ndjson(page: repos_pb2.ListReposResponse) -> str:
-    """Render one JSON object a line."""
-    records = (json_format.MessageToDict(repo, always_print_fields_with_no_presence=True) for repo in page.repos)
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+class NdjsonWriter:
+    """One JSON object a line, with exact values."""
+
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        self._columns = columns
+
+    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
+        """Return the page's lines."""
+        return "".join(_to_json(repo, self._columns) + "\n" for repo in repos)
+
+    def end(self, position: repos_pb2.ContentRange | None) -> str:
+        """Return nothing: every line stands for itself."""
+        return ""
 
 
-def as_csv(page: repos_pb2.ListReposResponse) -> str:
-    """Render as CSV with a header line, tags separated by blanks."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(_FIELDS)
-    writer.writerows(_cells(repo) for repo in page.repos)
-    return output.getvalue()
+class CsvWriter:
+    """A header line and a line each, with exact values; tags are separated by blanks."""
+
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        self._columns = columns or FIELDS
+        self._begun = False
+
+    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
+        """Return the page's lines."""
+        header = [] if self._begun else [self._columns]
+        self._begun = True
+        return _csv([*header, *([_text(repo, column) for column in self._columns] for repo in repos)])
+
+    def end(self, position: repos_pb2.ContentRange | None) -> str:
+        """Return nothing, or the header line where there was no page."""
+        return "" if self._begun else self.page(())
 
 
-RENDERERS: dict[str, Callable[[repos_pb2.ListReposResponse], str]] = {
-    "table": as_table,
-    "json": as_json,
-    "ndjson": as_ndjson,
-    "csv": as_csv,
-}
+OUTPUTS = ("table", "json", "ndjson", "csv")
+
+
+def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> Writer:
+    """Return the writer of one of OUTPUTS.
+
+    Args:
+        output: Its name.
+        columns: Fields to write; None means the writer's own choice: all, but for the table.
+        exact: Whether a table, too, writes exact values.
+    """
+    match output:
+        case "json":
+            return JsonWriter(columns)
+        case "ndjson":
+            return NdjsonWriter(columns)
+        case "csv":
+            return CsvWriter(columns)
+        case _:
+            return TableWriter(columns, exact=exact)
 
 
 def human_size(size: int) -> str:
@@ -93,14 +174,27 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-def _cells(repo: repos_pb2.Repo) -> Iterable[str]:
-    for name in _FIELDS:
-        value: Any = getattr(repo, name)
-        if isinstance(value, Timestamp):
-            yield value.ToJsonString() if repo.HasField(name) else ""  # type: ignore[arg-type]
-        elif isinstance(value, bool):
-            yield str(value).lower()
-        elif name == "tags":
-            yield " ".join(value)
-        else:
-            yield str(value)
+def _text(repo: repos_pb2.Repo, column: str) -> str:
+    value: Any = getattr(repo, column)
+    if isinstance(value, Timestamp):
+        return value.ToJsonString() if repo.HasField(column) else ""  # type: ignore[arg-type]
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(value) if column == "tags" else str(value)
+
+
+def _to_json(repo: repos_pb2.Repo, columns: Sequence[str] | None) -> str:
+    known = json_format.MessageToDict(repo, always_print_fields_with_no_presence=True)
+    names = (_JSON_NAMES[column] for column in columns or FIELDS)
+    return json.dumps({name: known[name] for name in names if name in known}, ensure_ascii=False)
+
+
+def _position(position: repos_pb2.ContentRange) -> Mapping[str, str]:
+    """As protobuf's JSON has it: an int64 is a text."""
+    return {"offset": str(position.offset), "count": str(position.count), "total": str(position.total)}
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    output = io.StringIO()
+    csv.writer(output, lineterminator="\n").writerows(rows)
+    return output.getvalue()

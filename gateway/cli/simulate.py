@@ -9,21 +9,10 @@ from pathlib import Path
 
 import click
 
-from gateway.settings.types import LAST_PORT, read_duration
+from gateway.cli.durations import DURATION
+from gateway.settings.types import LAST_PORT
 from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
-
-
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return read_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command("simulate")
@@ -33,9 +22,7 @@ class _Duration(click.ParamType[float]):
     "--repos", type=click.IntRange(0), default=DEFAULT_COUNT, show_default=True, help="Repositories to make up."
 )
 @click.option("--token", default="", help="Let in only requests with this X-Auth-Token.")
-@click.option(
-    "--latency", type=_Duration(), default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms."
-)
+@click.option("--latency", type=DURATION, default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms.")
 @click.option("--error-status", type=click.IntRange(200, 599), default=None, help="HTTP status of every answer.")
 @click.option(
     "--error-shape",

@@ -1,0 +1,19 @@
+"""The client for callers: an async one, with deadlines, retries, resumed streams, and one error with all its details.
+
+Example::
+
+    async with Client("127.0.0.1:50051") as client:
+        page = await client.list_repos(namespace="root", offset=0, limit=10)
+        async for repo in client.iter_repos(name="nginx"):
+            ...
+"""
+
+from __future__ import annotations
+
+from gateway.client.channel import SERVICE_CONFIG
+from gateway.client.client import Client
+from gateway.client.errors import CallError
+from gateway.client.resume import MAX_RESUMES
+from gateway.core.errors import Violation
+
+__all__ = ["MAX_RESUMES", "SERVICE_CONFIG", "CallError", "Client", "Violation"]

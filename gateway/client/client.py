@@ -1,0 +1,175 @@
+"""The methods of RepoService as a caller in Python wants them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from gateway.client.channel import Options, open_channel
+from gateway.client.errors import to_call_error
+from gateway.client.resume import resumed
+from gateway.credentials import CALLER_TOKEN, is_token
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+
+
+class Client:
+    """A client of one gateway, as an async context manager.
+
+    Entering opens a channel; leaving closes it and cancels what is under way.
+
+    Any number of calls can be under way at once. All of them raise CallError where they fail, ValueError where a number
+    does not fit into the protocol's 32 bits, and RuntimeError outside of the context.
+
+    Args:
+        target: The gateway: `host:port` or `unix:/path`.
+        token: The upstream's token, sent as `x-auth-token` with every call; None sends none.
+        timeout: Seconds that `list_repos` may take, retries included, unless the call says otherwise.
+        tls: What the connection is secured with, as of grpc.ssl_channel_credentials(); None is plain text, in which
+            anyone on the way can read the token.
+        options: Channel arguments of gRPC; they win over the client's own.
+
+    Raises:
+        ValueError: The token cannot be sent: it must be visible ASCII without blanks.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        token: str | None = None,
+        timeout: float = 30.0,
+        tls: grpc.ChannelCredentials | None = None,
+        options: Options = (),
+    ) -> None:
+        if token is not None and not is_token(token):
+            raise ValueError("the token must be visible ASCII without blanks")
+        self._target = target
+        self._metadata = () if token is None else ((CALLER_TOKEN, token),)
+        self._timeout = timeout
+        self._tls = tls
+        self._options = options
+        self._channel: grpc.aio.Channel | None = None
+
+    def __repr__(self) -> str:
+        """Return what it calls, and nothing of the token."""
+        return f"{type(self).__name__}({self._target!r})"
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self._target, self._tls, self._options)
+        self._stub = RepoServiceStub(self._channel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def list_repos(
+        self,
+        *,
+        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        namespace: str = "",
+        name: str = "",
+        category: str = "",
+        offset: int | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> repos_pb2.ListReposResponse:
+        """List one page. UNAVAILABLE is retried by the channel, as SERVICE_CONFIG says.
+
+        Args:
+            center: Whose repositories.
+            namespace: Organization, exactly: 1 to 64 characters; empty is any.
+            name: Part of the name: 1 to 128 characters; empty is any.
+            category: Category, exactly: 1 to 128 characters; empty is any.
+            offset: Index of the first repository, from 0. Set together with `limit`.
+            limit: Most repositories to return: 1 to 1000. Without it and `offset`, the upstream's default of 100.
+            timeout: Seconds that the call may take, retries included; None means the client's.
+
+        Raises:
+            CallError: The call failed.
+        """
+        wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
+        request = repos_pb2.ListReposRequest(filter=wanted, offset=offset, limit=limit)
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            return await self._open_stub().ListRepos(request, metadata=self._metadata, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            raise to_call_error(error) from error
+
+    def iter_pages(
+        self,
+        *,
+        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        namespace: str = "",
+        name: str = "",
+        category: str = "",
+        page_size: int | None = None,
+        start_offset: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[repos_pb2.StreamReposResponse, None]:
+        """Iterate over the messages of StreamRepos, to the end of the list, through breaks of the stream.
+
+        A stream that breaks with UNAVAILABLE is opened again at `next_offset` of the last message that arrived, after
+        the time that the server asks for, else after 0.1 s to 1 s, up to MAX_RESUMES times in a row.
+
+        What is guaranteed across a resume: nothing that lies below that `next_offset` is asked for again, so a list
+        that does not change meanwhile is delivered whole and without repetition. Where it does change, a repository
+        that moves across the break can come twice or not at all, because the server knows only within one stream
+        what it has sent.
+
+        To stop before the end, close the iterator, which cancels the call: `async with aclosing(client.iter_pages())`.
+
+        Args:
+            center: Whose repositories.
+            namespace: Organization, exactly: 1 to 64 characters; empty is any.
+            name: Part of the name: 1 to 128 characters; empty is any.
+            category: Category, exactly: 1 to 128 characters; empty is any.
+            page_size: Repositories that the gateway asks the upstream for at a time: 1 to 1000; None means 100.
+            start_offset: Index of the first repository, from 0.
+            timeout: Seconds from the first message asked for to the last one, resumes included; None sets no limit.
+
+        Raises:
+            CallError: The stream failed and was not resumed. What was delivered before stays valid.
+        """
+        wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
+        request = repos_pb2.StreamReposRequest(filter=wanted, page_size=page_size, start_offset=start_offset)
+        return resumed(self._open_stub().StreamRepos, request, self._metadata, timeout)
+
+    async def iter_repos(
+        self,
+        *,
+        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        namespace: str = "",
+        name: str = "",
+        category: str = "",
+        page_size: int | None = None,
+        start_offset: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[repos_pb2.Repo, None]:
+        """Iterate over the repositories, one by one, with the arguments, guarantees and errors of `iter_pages`."""
+        pages = self.iter_pages(
+            center=center,
+            namespace=namespace,
+            name=name,
+            category=category,
+            page_size=page_size,
+            start_offset=start_offset,
+            timeout=timeout,
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                for repo in page.repos:
+                    yield repo
+
+    def _open_stub(self) -> RepoServiceStub:
+        if self._channel is None:
+            raise RuntimeError(f"{self!r} is not open: use it in `async with`")
+        return self._stub

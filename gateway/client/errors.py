@@ -1,0 +1,117 @@
+"""The one error of the client, and how it is read from what gRPC received."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from gateway.core.errors import Violation
+
+_DETAILS: tuple[type[Message], ...] = (
+    error_details_pb2.ErrorInfo,
+    error_details_pb2.BadRequest,
+    error_details_pb2.RetryInfo,
+    error_details_pb2.RequestInfo,
+)
+_PUSHBACK = "grpc-retry-pushback-ms"
+_MILLISECONDS = re.compile(r"\d{1,10}", re.ASCII)
+_REQUEST_ID = "x-request-id"
+
+
+class CallError(Exception):
+    """A call that failed. What the server did not tell is empty.
+
+    Attributes:
+        code: The gRPC status.
+        message: The status message.
+        reason: UPPER_SNAKE_CASE name of the cause, as the README lists them. Empty where unknown: the failure is not
+            the gateway's own, or its details did not arrive.
+        metadata: What else is known of the cause, such as `httpStatus` and `upstreamCode`.
+        violations: Broken rules of the request, all of them.
+        retry_delay: Seconds after which the server deems a new try sensible, 0 or more; None where it named none.
+        may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE and
+            the server did not ask to stay away.
+        request_id: The gateway's id of the call, to be quoted to its operators.
+        upstream_request_id: The upstream's id of the request behind it, to be quoted to its support.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.reason = ""
+        self.metadata: dict[str, str] = {}
+        self.violations: tuple[Violation, ...] = ()
+        self.retry_delay: float | None = None
+        self.may_retry = code is grpc.StatusCode.UNAVAILABLE
+        self.request_id = ""
+        self.upstream_request_id = ""
+
+    def __str__(self) -> str:
+        """Return one line, whatever the message holds."""
+        line = f"{self.code.name}: {' '.join(self.message.split())}"
+        return f"{line} ({self.reason})" if self.reason else line
+
+
+def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
+    """Read a failed call. Details that are missing or broken leave their attributes empty."""
+    failure = CallError(error.code(), error.details() or "")
+    trailers: dict[str, str | bytes] = dict(error.trailing_metadata() or ())
+    # Where room in the trailers is short, the detail that holds the id is the first one that the gateway drops.
+    failure.request_id = str(trailers.get(_REQUEST_ID, ""))
+    for detail in _read_details(error):
+        _apply(detail, failure)
+    _apply_pushback(trailers, failure)
+    return failure
+
+
+def _read_details(error: grpc.aio.AioRpcError) -> Iterator[Message]:
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    except (DecodeError, ValueError):
+        return
+    for packed in status.details if status else ():
+        for kind in _DETAILS:
+            if packed.Is(kind.DESCRIPTOR):
+                detail = kind()
+                try:
+                    packed.Unpack(detail)
+                except DecodeError:
+                    continue
+                yield detail
+
+
+def _apply(detail: Message, failure: CallError) -> None:
+    match detail:
+        case error_details_pb2.ErrorInfo():
+            failure.reason = detail.reason
+            failure.metadata = dict(detail.metadata)
+        case error_details_pb2.BadRequest():
+            failure.violations = tuple(
+                Violation(broken.field, broken.description) for broken in detail.field_violations
+            )
+        case error_details_pb2.RetryInfo():
+            # Not by way of a timedelta, which cannot hold all that may stand here.
+            _apply_delay(detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9, failure)
+        case error_details_pb2.RequestInfo():
+            failure.request_id = detail.request_id or failure.request_id
+            failure.upstream_request_id = detail.serving_data
+
+
+def _apply_pushback(trailers: Mapping[str, str | bytes], failure: CallError) -> None:
+    """What gRPC itself goes by wins over RetryInfo, and is read as gRPC does: what is not a number means stay away."""
+    if _PUSHBACK in trailers:
+        value = str(trailers[_PUSHBACK])
+        _apply_delay(int(value) / 1000 if _MILLISECONDS.fullmatch(value) else -1, failure)
+
+
+def _apply_delay(seconds: float, failure: CallError) -> None:
+    if seconds < 0:
+        failure.may_retry = False
+    else:
+        failure.retry_delay = seconds

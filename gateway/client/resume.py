@@ -1,0 +1,78 @@
+"""A stream that goes on where it broke."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncGenerator
+from typing import TypeAlias
+
+import grpc
+
+from gateway.client.errors import CallError, to_call_error
+from gateway.swr.v1 import repos_pb2
+
+# Resumes in a row that lead no further.
+MAX_RESUMES = 3
+
+# Seconds before a resume where the server names none.
+SHORTEST_WAIT = 0.1
+LONGEST_WAIT = 1.0
+
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+Method: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[repos_pb2.StreamReposRequest, repos_pb2.StreamReposResponse]"
+
+
+async def resumed(
+    method: Method, request: repos_pb2.StreamReposRequest, metadata: Metadata, timeout: float | None
+) -> AsyncGenerator[repos_pb2.StreamReposResponse, None]:
+    """Yield a stream's messages, and open it again behind the last one where it breaks.
+
+    Args:
+        method: StreamRepos of a stub.
+        request: What to ask for; its `start_offset` is moved on.
+        metadata: What goes with every call.
+        timeout: Seconds for all calls and the waits between them; None sets no deadline.
+
+    Raises:
+        CallError: The stream failed in a way that a new try does not help, failed MAX_RESUMES + 1 times without
+            leading further, or would have to wait past the deadline. It is the last call's error.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + (math.inf if timeout is None else timeout)
+    resumes = 0
+    while True:
+        call = method(request, metadata=metadata, timeout=None if timeout is None else deadline - clock())
+        try:
+            async for message in call:
+                # A server that sends what leads no further, and then breaks, must not keep its caller for ever.
+                if message.next_offset > request.start_offset:
+                    request.start_offset, resumes = message.next_offset, 0
+                yield message
+        except grpc.aio.AioRpcError as error:
+            failure = to_call_error(error)
+            wait = wait_before_resume(failure, resumes)
+            if clock() + wait >= deadline:
+                raise failure from error
+        else:
+            return
+        finally:
+            # For a consumer that stops; a call that has ended does not mind.
+            call.cancel()
+        await asyncio.sleep(wait)
+        resumes += 1
+
+
+def wait_before_resume(failure: CallError, resumes: int) -> float:
+    """Return the seconds to wait before a stream is opened again; infinity means that it is not.
+
+    Args:
+        failure: How it ended.
+        resumes: How often it was opened again since it last led further.
+    """
+    if not failure.may_retry or resumes >= MAX_RESUMES:
+        return math.inf
+    if failure.retry_delay is not None:
+        return failure.retry_delay
+    return random.uniform(SHORTEST_WAIT, min(SHORTEST_WAIT * 3 ** (resumes + 1), LONGEST_WAIT))

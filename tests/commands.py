@@ -1,0 +1,97 @@
+"""Commands of the gateway as processes of their own, in a clean environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+PATIENCE = 15.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs."""
+
+    process: Process
+
+    async def prints(self, pattern: str) -> str:
+        """Wait for a line on standard output; return what the pattern's group matched."""
+        return await self._find(self.process.stdout, pattern, str)
+
+    async def logs(self, pattern: str) -> str:
+        """Wait for a message in the JSON lines on standard error; return what the pattern's group matched."""
+        return await self._find(self.process.stderr, pattern, lambda line: str(json.loads(line)["message"]))
+
+    async def ends(self) -> Ended:
+        """Wait for the end."""
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return Ended(self.process.returncode, (out or b"").decode(), err.decode())
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+    async def _find(self, stream: asyncio.StreamReader | None, pattern: str, read: Callable[[str], str]) -> str:
+        assert stream is not None
+        lines: list[str] = []
+        async with asyncio.timeout(PATIENCE):
+            while line := (await stream.readline()).decode():
+                lines.append(line)
+                if match := re.search(pattern, read(line)):
+                    return match[match.lastindex or 0]
+        raise AssertionError(f"{lines} and no {pattern!r}, then {await self.ends()}")
+
+
+Start = Callable[..., Awaitable[Command]]
+Run = Callable[..., Awaitable[Ended]]
+
+
+@asynccontextmanager
+async def starter() -> AsyncIterator[Start]:
+    """Start commands in a clean environment, and end them all at the end."""
+    commands: list[Command] = []
+    unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
+    environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
+
+    async def start(*arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, **variables: str) -> Command:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *options,
+            "-m",
+            "gateway",
+            *arguments,
+            stdout=stdout,
+            stderr=PIPE,
+            env=environment | variables,
+        )
+        commands.append(Command(process))
+        return commands[-1]
+
+    try:
+        yield start
+    finally:
+        for command in commands:
+            await command.stop()

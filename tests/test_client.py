@@ -1,0 +1,568 @@
+"""The client: against the gateway itself, and against a server that breaks calls on order."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import pickle
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+import pytest
+import trustme
+from google.protobuf.any_pb2 import Any as PackedDetail
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
+from gateway.client.errors import to_call_error
+from gateway.client.resume import LONGEST_WAIT, SHORTEST_WAIT, wait_before_resume
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.simulator.app import Faults, make_app, running
+from gateway.simulator.data import default_repositories
+from gateway.swr.v1 import repos_pb2
+from scripted_gateway import AT_ONCE, STALL, Break, Script, ScriptedGateway, message, packed, scripted_gateway
+
+PATIENCE = 15.0
+CANARY = "canary-4711"
+HOURS = "36000000"
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedGateway]:
+    async with scripted_gateway() as running_server:
+        yield running_server
+
+
+@pytest.fixture
+async def client(scripted: ScriptedGateway) -> AsyncIterator[Client]:
+    async with Client(scripted.target) as opened:
+        yield opened
+
+
+async def names(repos: AsyncIterator[repos_pb2.Repo]) -> list[str]:
+    return [repo.name async for repo in repos]
+
+
+async def until_failure(repos: AsyncIterator[repos_pb2.Repo]) -> tuple[list[str], CallError]:
+    """Iterate to the failure that must come; return what came before, and the failure."""
+    came: list[str] = []
+    try:
+        async for repo in repos:
+            came.append(repo.name)  # noqa: PERF401 - what came before the failure is the point
+    except CallError as failure:
+        return came, failure
+    raise AssertionError(f"{came} and no failure")
+
+
+async def failure_of(call: Awaitable[object]) -> CallError:
+    with pytest.raises(CallError) as raised:
+        await call
+    return raised.value
+
+
+async def happens(event: asyncio.Event) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await event.wait()
+
+
+# ListRepos, through the gateway itself
+
+Connected: TypeAlias = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def connected() -> AsyncIterator[Connected]:
+    """Open a client of a gateway in front of the embedded upstream."""
+    async with AsyncExitStack() as stack:
+
+        async def start(auth: str = "none", upstream_token: str = "", **arguments: Any) -> Client:
+            app = make_app(default_repositories(), Faults(token=upstream_token))
+            url = await stack.enter_async_context(running(app))
+            settings = Settings(upstream_url=url, auth=auth, listen="127.0.0.1:0", drain_grace="1s")
+            gateway = await stack.enter_async_context(Gateway(settings))
+            return await stack.enter_async_context(Client(gateway.addresses[0], **arguments))
+
+        yield start
+
+
+async def test_a_page_comes_through(connected: Connected) -> None:
+    page = await (await connected()).list_repos(namespace="root", offset=0, limit=10)
+    assert [(repo.namespace, repo.name, repo.size) for repo in page.repos] == [("root", "nginx", 200977474)]
+    assert page.content_range == repos_pb2.ContentRange(offset=0, count=1, total=1)
+
+
+async def test_every_clause_of_the_filter_counts(connected: Connected) -> None:
+    page = await (await connected()).list_repos(
+        center=repos_pb2.CENTER_THIRD_PARTY, namespace="partner", name="untime", category="framework_app"
+    )
+    assert [repo.name for repo in page.repos] == ["sdk/runtime"]
+
+
+async def test_a_refused_call_tells_everything(connected: Connected) -> None:
+    client = await connected()
+    failure = await failure_of(client.list_repos(namespace="a|b", offset=-1))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert [violation.field for violation in failure.violations] == ["filter.namespace", "limit", "offset"]
+    assert all(violation.description.startswith("must ") for violation in failure.violations)
+    assert re.fullmatch(r"\w+", failure.request_id)
+    assert isinstance(failure.__cause__, grpc.aio.AioRpcError)
+    assert str(failure) == f"INVALID_ARGUMENT: {failure.message} (INVALID_REQUEST)"
+
+
+async def test_a_failure_of_the_upstream_carries_its_own_ids(connected: Connected) -> None:
+    client = await connected("passthrough", "right", token="wrong")
+    failure = await failure_of(client.list_repos())
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UPSTREAM_CREDENTIAL_REJECTED")
+    assert failure.metadata["httpStatus"] == "401"
+    assert failure.upstream_request_id.startswith("sim-")
+
+
+async def test_the_token_lets_in(connected: Connected) -> None:
+    client = await connected("passthrough", CANARY, token=CANARY)
+    assert len((await client.list_repos()).repos) == 100
+
+
+# Tokens and channels
+
+
+async def test_the_token_goes_with_every_call(scripted: ScriptedGateway) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),), (AT_ONCE,), ())
+    async with Client(scripted.target, token=CANARY) as client:
+        await client.list_repos()
+        await names(client.iter_repos())
+    assert [asked.metadata["x-auth-token"] for asked in scripted.asked] == [CANARY] * 3
+
+
+async def test_without_a_token_none_is_sent(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),))
+    await client.list_repos()
+    assert "x-auth-token" not in scripted.asked[0].metadata
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "a\x00", "é", "\x7f"], ids=ascii)
+def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(ValueError, match="visible ASCII") as raised:
+        Client("localhost:1", token=CANARY + token if token else "")
+    assert CANARY not in str(raised.value)
+
+
+def test_a_client_does_not_show_its_token() -> None:
+    client = Client("localhost:1", token=CANARY)
+    assert repr(client) == "Client('localhost:1')"
+    assert CANARY not in f"{client} {client!r}"
+
+
+async def test_a_client_that_is_not_open_says_so() -> None:
+    client = Client("localhost:1")
+    async with client:
+        pass
+    with pytest.raises(RuntimeError, match="not open"):
+        await client.list_repos()
+    with pytest.raises(RuntimeError, match="not open"):
+        client.iter_pages()
+    with pytest.raises(RuntimeError, match="not open"):
+        await names(client.iter_repos())
+
+
+async def test_a_number_that_does_not_fit_is_the_callers_mistake(client: Client) -> None:
+    with pytest.raises(ValueError, match="range"):
+        await client.list_repos(offset=2**31, limit=1)
+    with pytest.raises(ValueError, match="range"):
+        client.iter_pages(start_offset=2**31)
+
+
+async def test_a_client_may_be_opened_again(scripted: ScriptedGateway) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),))
+    client = Client(scripted.target)
+    for _ in range(2):
+        async with client:
+            await client.list_repos()
+    assert len(scripted.asked) == 2
+
+
+async def test_calls_go_over_tls() -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    pair = (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
+    trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    async with scripted_gateway(credentials=grpc.ssl_server_credentials([pair])) as scripted:
+        scripted.play((repos_pb2.ListReposResponse(),))
+        async with Client(scripted.target, tls=trusted) as client:
+            await client.list_repos()
+    assert len(scripted.asked) == 1
+
+
+LARGE = repos_pb2.Repo(description="long " * 1_000_000)
+
+
+async def test_a_page_of_more_than_4_mib_is_accepted(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((repos_pb2.ListReposResponse(repos=[LARGE]),), (repos_pb2.StreamReposResponse(repos=[LARGE]),))
+    assert (await client.list_repos()).repos[0] == LARGE
+    assert [repo async for repo in client.iter_repos()] == [LARGE]
+
+
+async def test_the_callers_options_win(scripted: ScriptedGateway) -> None:
+    scripted.play((repos_pb2.ListReposResponse(repos=[LARGE]),))
+    async with Client(scripted.target, options=(("grpc.max_receive_message_length", 1000),)) as client:
+        failure = await failure_of(client.list_repos())
+    assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+# Deadlines and retries of ListRepos
+
+
+async def test_a_call_has_the_clients_deadline_or_its_own(scripted: ScriptedGateway) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),))
+    async with Client(scripted.target) as usual, Client(scripted.target, timeout=3600.0) as patient:
+        await usual.list_repos()
+        await patient.list_repos()
+        await patient.list_repos(timeout=600.0)
+    first, second, third = (asked.seconds or 0.0 for asked in scripted.asked)
+    assert 0 < first < 100 < third < 1000 < second
+
+
+async def test_a_deadline_that_passes_ends_the_call(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((STALL,))
+    failure = await failure_of(client.list_repos(timeout=0.2))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "")
+
+
+async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((STALL,))
+    call = asyncio.create_task(client.list_repos())
+    await happens(scripted.stalled)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await happens(scripted.cancelled)
+
+
+async def test_an_unavailable_gateway_is_asked_again(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((Break(),), (Break(pushback="10"),), (repos_pb2.ListReposResponse(),))
+    await client.list_repos()
+    assert len(scripted.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("broken", "attempts"),
+    [
+        pytest.param(Break(), 3, id="three in all"),
+        pytest.param(Break(pushback="-1"), 1, id="not against its will"),
+        pytest.param(Break(grpc.StatusCode.INTERNAL), 1, id="not after another status"),
+    ],
+)
+async def test_a_call_fails_when_its_attempts_are_used_up(
+    broken: Break, attempts: int, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((broken,))
+    assert (await failure_of(client.list_repos())).code is broken.code
+    assert len(scripted.asked) == attempts
+
+
+def test_the_service_config_is_one_for_stubs_in_any_language() -> None:
+    config = json.loads(SERVICE_CONFIG)
+    (method,) = config["methodConfig"]
+    assert method["name"] == [{"service": "gateway.swr.v1.RepoService", "method": "ListRepos"}]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert config["retryThrottling"] == {"maxTokens": 10, "tokenRatio": 0.1}
+
+
+# StreamRepos
+
+
+async def test_a_stream_asks_for_what_was_wanted(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play(())
+    wanted = repos_pb2.RepoFilter(center=repos_pb2.CENTER_THIRD_PARTY, namespace="n", name="m", category="c")
+    clauses: dict[str, Any] = {"center": wanted.center, "namespace": "n", "name": "m", "category": "c"}
+    await names(client.iter_repos(**clauses, page_size=7, start_offset=3))
+    await names(client.iter_repos())
+    full, bare = (asked.request for asked in scripted.asked)
+    assert full == repos_pb2.StreamReposRequest(filter=wanted, page_size=7, start_offset=3)
+    assert (bare.filter.center, bare.HasField("page_size"), bare.start_offset) == (repos_pb2.CENTER_SELF, False, 0)
+
+
+async def test_pages_and_repositories_come_in_order(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0), message(2, 0), message(2, 3)))
+    assert [page async for page in client.iter_pages()] == [message(0), message(2, 0), message(2, 3)]
+    assert await names(client.iter_repos()) == ["0", "1", "2", "3", "4"]
+
+
+RETRY_NOW = error_details_pb2.RetryInfo(retry_delay=Duration())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(AT_ONCE, id="pushback"),
+        pytest.param(Break(details=(RETRY_NOW,)), id="retry info"),
+        pytest.param(Break(), id="no hint"),
+        pytest.param(
+            Break(pushback="0", details=(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=9**9)),)), id="both"
+        ),
+    ],
+)
+async def test_a_broken_stream_goes_on_behind_its_last_message(
+    broken: Break, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0), message(2), broken), (message(4),))
+    assert await names(client.iter_repos(name="x", page_size=2)) == ["0", "1", "2", "3", "4", "5"]
+    first, second = (asked.request for asked in scripted.asked)
+    assert (first.start_offset, second.start_offset) == (0, 4)
+    assert (first.filter, first.page_size) == (second.filter, second.page_size)
+
+
+async def test_a_stream_that_breaks_before_its_first_message_starts_where_it_should(
+    scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((AT_ONCE,), (message(10),))
+    assert await names(client.iter_repos(start_offset=10)) == ["10", "11"]
+    assert scripted.offsets == [10, 10]
+
+
+async def test_a_stream_is_resumed_so_often_and_no_more(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0), AT_ONCE), (AT_ONCE,))
+    came, failure = await until_failure(client.iter_repos())
+    assert came == ["0", "1"]
+    assert failure.code is grpc.StatusCode.UNAVAILABLE
+    assert isinstance(failure.__cause__, grpc.aio.AioRpcError)
+    assert scripted.offsets == [0] + [2] * MAX_RESUMES
+
+
+async def test_a_message_lets_the_count_begin_again(scripted: ScriptedGateway, client: Client) -> None:
+    breaks: list[Script] = [(AT_ONCE,)] * MAX_RESUMES
+    scripted.play(*breaks, (message(0), AT_ONCE), *breaks[1:], (message(2),))
+    assert await names(client.iter_repos()) == ["0", "1", "2", "3"]
+
+
+async def test_a_message_that_leads_no_further_does_not(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0, 0), AT_ONCE))
+    await until_failure(client.iter_repos())
+    assert scripted.offsets == [0] * (1 + MAX_RESUMES)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name not in {"OK", "UNAVAILABLE"}])
+async def test_a_stream_that_ends_with_another_status_is_not_resumed(
+    code: grpc.StatusCode, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0), Break(code, pushback="0", details=(RETRY_NOW,))))
+    came, failure = await until_failure(client.iter_repos())
+    assert came == ["0", "1"]
+    assert failure.code is code
+    assert len(scripted.asked) == 1
+
+
+NEVER = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=-1))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(Break(pushback="-1"), id="negative pushback"),
+        pytest.param(Break(pushback="-1", details=(NEVER,)), id="negative pushback and delay"),
+        pytest.param(Break(pushback="-1", details=(RETRY_NOW,)), id="negative pushback beside a delay"),
+        pytest.param(Break(pushback="soon"), id="unreadable pushback"),
+        pytest.param(Break(details=(NEVER,)), id="negative delay"),
+    ],
+)
+async def test_a_server_that_wants_to_be_left_alone_is(
+    broken: Break, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0), broken))
+    came, failure = await until_failure(client.iter_repos())
+    assert came == ["0", "1"]
+    assert (failure.code, failure.may_retry) == (grpc.StatusCode.UNAVAILABLE, False)
+    assert len(scripted.asked) == 1
+
+
+async def test_a_wait_past_the_deadline_is_not_begun(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0), Break(pushback=HOURS)))
+    came, failure = await until_failure(client.iter_repos(timeout=3600.0))
+    assert came == ["0", "1"]
+    assert (failure.code, failure.retry_delay) == (grpc.StatusCode.UNAVAILABLE, 36_000.0)
+    assert len(scripted.asked) == 1
+
+
+async def test_the_deadline_spans_all_resumes(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0), Break(pushback="500")), (message(2),))
+    await names(client.iter_repos(timeout=PATIENCE))
+    first, second = (asked.seconds or 0.0 for asked in scripted.asked)
+    assert 0 < second < first - 0.3
+
+
+async def test_a_stream_has_no_deadline_unless_it_is_given_one(scripted: ScriptedGateway) -> None:
+    scripted.play((AT_ONCE,), ())
+    async with Client(scripted.target, timeout=5.0) as client:
+        await names(client.iter_repos())
+    assert [asked.seconds for asked in scripted.asked] == [None, None]
+
+
+async def test_a_stream_ends_when_its_deadline_passes(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((message(0), STALL))
+    came, failure = await until_failure(client.iter_repos(timeout=0.5))
+    assert came == ["0", "1"]
+    assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert len(scripted.asked) == 1
+
+
+async def test_a_lost_connection_is_made_again(tmp_path: Path) -> None:
+    target = f"unix:{tmp_path}/s"
+    async with Client(target) as client, aclosing(client.iter_pages()) as pages:
+        async with scripted_gateway(target) as before:
+            before.play((message(0), STALL))
+            assert await anext(pages) == message(0)
+        async with scripted_gateway(target) as after:
+            after.play((message(2),))
+            assert [page async for page in pages] == [message(2)]
+    assert after.offsets == [2]
+
+
+Iterate: TypeAlias = Callable[[Client], AsyncGenerator[Any, None]]
+
+
+@pytest.fixture(params=["pages", "repos"])
+def iterate(request: pytest.FixtureRequest) -> Iterate:
+    return Client.iter_pages if request.param == "pages" else Client.iter_repos
+
+
+async def test_who_stops_iterating_cancels_the_call(
+    iterate: Iterate, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0, 1), message(1, 1), STALL))
+    async with aclosing(iterate(client)) as iterator:
+        async for _ in iterator:
+            await happens(scripted.stalled)
+            break
+    await happens(scripted.cancelled)
+
+
+async def test_who_is_cancelled_while_waiting_for_a_message_cancels_the_call(
+    iterate: Iterate, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((STALL,))
+    waiting = asyncio.ensure_future(anext(iterate(client)))
+    await happens(scripted.stalled)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await happens(scripted.cancelled)
+
+
+async def test_a_wait_that_the_server_asked_for_can_be_cancelled(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((Break(pushback=HOURS),))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await names(client.iter_repos())
+    assert len(scripted.asked) == 1
+
+
+def unavailable() -> CallError:
+    return CallError(grpc.StatusCode.UNAVAILABLE, "")
+
+
+def test_waits_grow_and_differ_within_their_bounds() -> None:
+    waits = [[wait_before_resume(unavailable(), resumes) for _ in range(1000)] for resumes in range(MAX_RESUMES)]
+    assert all(SHORTEST_WAIT <= wait <= LONGEST_WAIT for several in waits for wait in several)
+    assert all(len(set(several)) > 900 for several in waits)
+    assert [max(several) for several in waits] == sorted(max(several) for several in waits)
+
+
+# CallError
+
+
+def received(code: grpc.StatusCode, message: str | None, *trailers: tuple[str, str | bytes]) -> CallError:
+    return to_call_error(grpc.aio.AioRpcError(code, None, grpc.aio.Metadata(*trailers), message))
+
+
+DETAILS = "grpc-status-details-bin"
+INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="gateway.swr.v1", metadata={"httpStatus": "503"})
+
+
+def test_all_details_are_read() -> None:
+    broken = error_details_pb2.BadRequest.FieldViolation(field="limit", description="must be less")
+    details = packed(
+        grpc.StatusCode.UNAVAILABLE,
+        "no",
+        INFO,
+        error_details_pb2.BadRequest(field_violations=[broken]),
+        error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000)),
+        error_details_pb2.RequestInfo(request_id="ours", serving_data="theirs"),
+        error_details_pb2.DebugInfo(detail="ignored"),
+    )
+    failure = received(grpc.StatusCode.UNAVAILABLE, "no", ("x-request-id", "of the trailer"), (DETAILS, details))
+    assert vars(failure) == {
+        "code": grpc.StatusCode.UNAVAILABLE,
+        "message": "no",
+        "reason": "WHY",
+        "metadata": {"httpStatus": "503"},
+        "violations": (Violation("limit", "must be less"),),
+        "retry_delay": 1.5,
+        "may_retry": True,
+        "request_id": "ours",
+        "upstream_request_id": "theirs",
+    }
+
+
+def with_a_broken_detail() -> bytes:
+    status = Status(code=grpc.StatusCode.NOT_FOUND.value[0], message="no")
+    status.details.append(PackedDetail(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\xff\xff"))
+    status.details.add().Pack(INFO)
+    return status.SerializeToString()
+
+
+NO_IDS = packed(grpc.StatusCode.NOT_FOUND, "no", error_details_pb2.RequestInfo())
+
+
+@pytest.mark.parametrize(
+    ("trailers", "reason", "request_id"),
+    [
+        pytest.param((), "", "", id="none"),
+        pytest.param((("x-request-id", "r"),), "", "r", id="request id alone"),
+        pytest.param((("x-request-id", "r"), (DETAILS, b"\xff\xff")), "", "r", id="not a status"),
+        pytest.param((("x-request-id", "r"), (DETAILS, b"")), "", "r", id="empty"),
+        pytest.param(((DETAILS, packed(grpc.StatusCode.INTERNAL, "no", INFO)),), "", "", id="another code"),
+        pytest.param(((DETAILS, packed(grpc.StatusCode.NOT_FOUND, "yes", INFO)),), "", "", id="another message"),
+        pytest.param(((DETAILS, with_a_broken_detail()),), "WHY", "", id="one is broken"),
+        pytest.param((("x-request-id", "r"), (DETAILS, NO_IDS)), "", "r", id="ids are empty"),
+    ],
+)
+def test_details_that_are_missing_or_broken_are_left_out(
+    trailers: tuple[tuple[str, str | bytes], ...], reason: str, request_id: str
+) -> None:
+    failure = received(grpc.StatusCode.NOT_FOUND, "no", *trailers)
+    assert (failure.code, failure.message) == (grpc.StatusCode.NOT_FOUND, "no")
+    assert (failure.reason, failure.request_id) == (reason, request_id)
+    assert (failure.retry_delay, failure.may_retry, failure.violations) == (None, False, ())
+
+
+def test_a_failure_without_a_message_or_trailers_is_one_too() -> None:
+    failure = to_call_error(grpc.aio.AioRpcError(grpc.StatusCode.UNKNOWN))
+    assert (str(failure), failure.message) == ("UNKNOWN: ", "")
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 2**63 - 1])
+def test_a_delay_of_any_length_can_be_read(seconds: int) -> None:
+    delay = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds))
+    failure = received(grpc.StatusCode.UNAVAILABLE, "no", (DETAILS, packed(grpc.StatusCode.UNAVAILABLE, "no", delay)))
+    assert failure.retry_delay == float(seconds)
+
+
+def test_the_text_of_a_failure_is_one_line() -> None:
+    failure = received(grpc.StatusCode.INTERNAL, "one\r\ntwo\u2028three  four")
+    assert str(failure) == "INTERNAL: one two three four"
+    assert failure.message == "one\r\ntwo\u2028three  four"
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, lambda failure: pickle.loads(pickle.dumps(failure))])
+def test_a_failure_passes_between_processes(duplicate: Callable[[CallError], CallError]) -> None:
+    details = packed(grpc.StatusCode.NOT_FOUND, "no", INFO)
+    failure = received(grpc.StatusCode.NOT_FOUND, "no", (DETAILS, details))
+    assert vars(duplicate(failure)) == vars(failure)
+    assert str(duplicate(failure)) == str(failure)

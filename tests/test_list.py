@@ -1,0 +1,244 @@
+"""`swr-gateway list` as people and programs use it: on a terminal, in a pipe, through failures."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+from commands import PATIENCE, Run, Start
+
+from gateway.cli.render import FIELDS
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceServicer, add_RepoServiceServicer_to_server
+from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
+
+UPDATED = "2017-09-11T03:00:02.542841141Z"
+
+
+class Listing:
+    """An upstream with so many repositories, that does as told from some offset on."""
+
+    def __init__(self, count: int, *, broken_from: int | None = None) -> None:
+        self.count = count
+        self.broken_from = count if broken_from is None else broken_from
+
+    def __call__(self, request: Request) -> bytes:
+        offset, limit = int(request.clause("offset")), int(request.clause("limit"))
+        if offset > 0 and offset >= self.broken_from:
+            return answer(403, '[{"errorCode":"SVCSTG.SWR.4039002","errorMessage":"not for you"}]')
+        numbers = range(self.count)[offset : offset + limit]
+        rows = [{"name": f"r-{n}", "namespace": "仓库", "size": 2**20, "updated_at": UPDATED} for n in numbers]
+        return page(json.dumps(rows), {"Content-Range": f"{offset}-{len(rows)}/{self.count}"})
+
+
+@pytest.fixture
+async def gateway(upstream: ScriptedUpstream) -> Any:
+    settings = Settings(upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", drain_grace="1s")
+    async with Gateway(settings) as running:
+        yield running.addresses[0]
+
+
+async def test_all_of_them_go_into_a_pipe_and_nothing_else(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
+    upstream.play((Listing(2500),))
+    ended = await run("list", "--target", gateway, "--all", "--output", "ndjson")
+    assert (ended.code, ended.err) == (0, "")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [row["name"] for row in rows] == [f"r-{number}" for number in range(2500)]
+    assert {(row["size"], row["updatedAt"], tuple(row)[:2]) for row in rows} == {
+        (str(2**20), UPDATED, ("name", "category"))
+    }
+
+
+@pytest.mark.parametrize("more", [(), ("--all",)], ids=["page", "all"])
+async def test_every_output_holds_the_same(
+    gateway: str, upstream: ScriptedUpstream, run: Run, more: tuple[str, ...]
+) -> None:
+    upstream.play((Listing(3),))
+    page = more or ("--offset", "0", "--limit", "10")
+    outs = {
+        output: (await run("list", "--target", gateway, *page, "--output", output)).out
+        for output in ("table", "json", "ndjson", "csv")
+    }
+    document = json.loads(outs["json"])
+    assert document["contentRange"] == {"offset": "0", "count": "3", "total": "3"}
+    assert document["repos"] == [json.loads(line) for line in outs["ndjson"].splitlines()]
+    rows = list(csv.DictReader(io.StringIO(outs["csv"])))
+    assert tuple(rows[0]) == FIELDS
+    assert [(row["name"], row["updated_at"]) for row in rows] == [(f"r-{number}", UPDATED) for number in range(3)]
+    header, *lines = outs["table"].splitlines()
+    assert header.split() == ["NAMESPACE", "NAME", "CATEGORY", "SIZE", "IMAGES", "UPDATED"]
+    assert lines[0].split() == ["仓库", "r-0", "1.0", "MiB", "0", UPDATED]
+    assert lines[-1] == "3 repositories, from offset 0, of 3 in all"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("table", "NAME  SIZE\nr-0   1.0 MiB\n\n1 repository, from offset 0, of 1 in all\n"),
+        ("csv", "name,size\nr-0,1048576\n"),
+        ("ndjson", '{"name": "r-0", "size": "1048576"}\n'),
+    ],
+)
+async def test_columns_are_those_asked_for(
+    gateway: str, upstream: ScriptedUpstream, run: Run, output: str, expected: str
+) -> None:
+    upstream.play((Listing(1),))
+    ended = await run("list", "--target", gateway, "--all", "--output", output, "--columns", "name,size")
+    assert re.sub(r" +", " ", ended.out) == re.sub(r" +", " ", expected)
+
+
+async def test_output_begins_with_the_first_page(gateway: str, upstream: ScriptedUpstream, start: Start) -> None:
+    upstream.play((Listing(2500),), (Act.STALL,))
+    command = await start("list", "--target", gateway, "--all", "--output", "ndjson")
+    assert await command.prints(r'"name": "(r-0)"') == "r-0"
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
+    gateway: str, upstream: ScriptedUpstream, run: Run, output: str
+) -> None:
+    upstream.play((Listing(3000, broken_from=2000),))
+    ended = await run("list", "--target", gateway, "--all", "--output", output)
+    assert ended.code == 1
+    error, hint = ended.err.rstrip("\n").rsplit("\n", 1)
+    assert hint == "To go on behind what was listed: --resume 2000"
+    if output == "json":
+        assert len(json.loads(ended.out)["repos"]) == 2000
+        told = json.loads(error)["error"]
+        assert (told["code"], told["message"]) == ("PERMISSION_DENIED", "not for you")
+        assert told["metadata"] == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4039002"}
+    else:
+        assert error.startswith("PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (httpStatus 403")
+
+
+async def test_a_list_goes_on_where_it_is_told_to(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
+    upstream.play((Listing(25),))
+    ended = await run("list", "--target", gateway, "--all", "--resume", "20", "--columns", "name", "--output", "csv")
+    assert ended.out.split() == ["name", "r-20", "r-21", "r-22", "r-23", "r-24"]
+
+
+async def test_violations_are_told_as_json_too(gateway: str, run: Run) -> None:
+    ended = await run("list", "--target", gateway, "--name", "a|b", "--limit", "0", "--output", "json")
+    assert (ended.code, ended.out) == (1, "")
+    violations = json.loads(ended.err)["error"]["violations"]
+    assert [violation["field"] for violation in violations] == ["filter.name", "offset", "limit"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--all", "--limit", "5"), "--resume"),
+        (("--resume", "5"), "--all"),
+        (("--columns", "name,colour"), "'colour'"),
+        (("--deadline", "soon"), "duration"),
+        (("--tls-cert", __file__), "--tls-key"),
+    ],
+)
+async def test_a_wrong_command_line_is_explained_with_exit_code_2(
+    run: Run, arguments: tuple[str, ...], told: str
+) -> None:
+    ended = await run("list", *arguments)
+    assert ended.code == 2
+    assert told in ended.err
+
+
+async def test_the_deadline_is_kept(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
+    upstream.play((Act.STALL,))
+    ended = await run("list", "--target", gateway, "--all", "--deadline", "300ms")
+    assert ended.code == 1
+    assert ended.err.startswith("DEADLINE_EXCEEDED: ")
+
+
+async def test_who_reads_only_the_first_line_is_not_told_of_a_broken_pipe(
+    gateway: str, upstream: ScriptedUpstream, start: Start
+) -> None:
+    upstream.play((Listing(200_000),))
+    reading, writing = os.pipe()
+    command = await start("list", "--target", gateway, "--all", "--output", "ndjson", stdout=writing)
+    os.close(writing)
+    await asyncio.to_thread(os.read, reading, 10)
+    os.close(reading)
+    ended = await command.ends()
+    assert (ended.code, ended.err) == (-signal.SIGPIPE, "")
+
+
+async def on_terminal(start: Start, *arguments: str) -> str:
+    """Run a command on a pseudo-terminal of 120 columns, and return everything that it drew."""
+    ours, theirs = pty.openpty()
+    command = await start(*arguments, stdout=theirs, COLUMNS="120", TERM="xterm")
+    os.close(theirs)
+
+    def drain() -> str:
+        drawn = b""
+        while True:
+            try:
+                part = os.read(ours, 65_536)
+            except OSError:  # what reading from a terminal ends with once nobody writes to it
+                return drawn.decode()
+            drawn += part
+            if not part:
+                return drawn.decode()
+
+    async with asyncio.timeout(PATIENCE):
+        drawn = await asyncio.to_thread(drain)
+    os.close(ours)
+    assert (await command.ends()).code == 0
+    return drawn
+
+
+async def test_a_terminal_shows_progress_and_what_people_read(
+    gateway: str, upstream: ScriptedUpstream, start: Start
+) -> None:
+    upstream.play((Listing(2500),))
+    drawn = await on_terminal(start, "list", "--target", gateway, "--all")
+    assert re.search(r"2500/2500", drawn)
+    assert "2017-09-11 03:00:02" in drawn
+    assert UPDATED not in drawn
+    assert {f"r-{number}" for number in range(2500)} <= set(re.findall(r"r-\d+", drawn))
+    assert "2500 repositories of 2500 in all" in drawn
+
+
+async def test_a_single_page_on_a_terminal_has_no_bar(gateway: str, upstream: ScriptedUpstream, start: Start) -> None:
+    upstream.play((Listing(3),))
+    drawn = await on_terminal(start, "list", "--target", gateway, "--offset", "0", "--limit", "3")
+    assert "\x1b" not in drawn
+    assert "3 repositories, from offset 0, of 3 in all" in drawn
+
+
+async def test_a_gateway_behind_tls_is_reached_with_its_authority_only(run: Run, tmp_path: Any) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    class Servicer(RepoServiceServicer):
+        async def ListRepos(self, request: Any, context: Any) -> repos_pb2.ListReposResponse:  # noqa: N802
+            return repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="behind-tls")])
+
+        async def StreamRepos(self, request: Any, context: Any) -> Any:  # noqa: N802
+            yield repos_pb2.StreamReposResponse()
+
+    server = grpc.aio.server()
+    add_RepoServiceServicer_to_server(Servicer(), server)
+    key, chain = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, chain)]))
+    await server.start()
+    target = ("list", "--target", f"localhost:{port}", "--output", "csv", "--columns", "name", "--deadline", "5s")
+    try:
+        trusted = await run(*target, "--tls-ca", str(tmp_path / "ca.pem"))
+        assert (trusted.code, trusted.out) == (0, "name\nbehind-tls\n")
+        assert (await run(*target, "--tls")).code == 1
+        assert (await run(*target)).code == 1
+    finally:
+        await server.stop(None)
