@@ -481,7 +481,7 @@ async def refuses_connections(address: str) -> None:
 
 @signals
 async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
-    number: signal.Signals, start: Start
+    number: signal.Signals, start: Start, run: Run
 ) -> None:
     answer = asyncio.Event()
     async with scripted_upstream() as upstream:
@@ -492,6 +492,7 @@ async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
             await upstream.arrived.wait()
         gateway.signal(number)
         await refuses_connections(target)
+        assert (await run("list", "--target", target)).code == 1
         answer.set()
         listed = await call.ends()
         assert listed.code == 0, listed.err

@@ -36,6 +36,13 @@ async def be_cancelled_by_another(_: Any) -> None:
     await other
 
 
+async def cancel_the_call_itself(_: Any) -> None:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.Event().wait()
+
+
 async def abort(context: Any) -> None:
     await context.abort(grpc.StatusCode.NOT_FOUND, "on purpose")
 
@@ -89,17 +96,23 @@ class Caller:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    async def call(self, shape: str, request: bytes = b"") -> list[bytes]:
+    def start(self, shape: str, request: bytes = b"") -> Any:
         path = f"/{SERVICE}/{shape}"
         match shape:
             case "UnaryUnary":
-                return [await self._channel.unary_unary(path)(request, timeout=10)]
+                return self._channel.unary_unary(path)(request, timeout=10)
             case "UnaryStream" | "WrittenStream":
-                return [reply async for reply in self._channel.unary_stream(path)(request, timeout=10)]
+                return self._channel.unary_stream(path)(request, timeout=10)
             case "StreamUnary":
-                return [await self._channel.stream_unary(path)(iter([request]), timeout=10)]
+                return self._channel.stream_unary(path)(iter([request]), timeout=10)
             case _:
-                return [reply async for reply in self._channel.stream_stream(path)(iter([request]), timeout=10)]
+                return self._channel.stream_stream(path)(iter([request]), timeout=10)
+
+    async def call(self, shape: str, request: bytes = b"") -> list[bytes]:
+        started = self.start(shape, request)
+        if shape.endswith("Unary"):
+            return [await started]
+        return [reply async for reply in started]
 
     async def failure(self, shape: str, request: bytes = b"") -> Failure:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -158,6 +171,32 @@ async def test_a_cancellation_that_is_not_the_callers_leaves_no_one_waiting(serv
     caller = await serve(be_cancelled_by_another)
     failure = await caller.failure(shape)
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "GATEWAY_INTERNAL")
+
+
+async def test_a_call_that_is_cancelled_from_inside_leaves_no_one_waiting_either(serve: Serve, shape: str) -> None:
+    caller = await serve(cancel_the_call_itself)
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.CANCELLED, "CALL_CANCELLED")
+
+
+async def test_a_caller_who_cancels_is_no_error_of_ours(
+    serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: Any) -> None:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    caller = await serve(wait)
+    call = caller.start(shape)
+    await waiting.wait()
+    call.cancel()
+    await asyncio.wait_for(ended.wait(), 10)
+    assert caplog.text == ""
 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:

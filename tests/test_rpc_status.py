@@ -184,7 +184,7 @@ def test_error_info_stays_whatever_it_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "pushback_ms"), [(0.0, 0), (0.0004, 0), (0.001, 1), (1.5, 1500), (86_400.0, 86_400_000)]
+    ("seconds", "pushback_ms"), [(0.0, 100), (0.0004, 100), (0.1, 100), (1.5, 1500), (86_400.0, 86_400_000)]
 )
 def test_the_time_to_wait_is_told_in_both_ways(seconds: float, pushback_ms: int) -> None:
     status = to_rpc_status(GatewayError(UPSTREAM_TIMEOUT, retry_delay=seconds), REQUEST_ID)
@@ -192,6 +192,13 @@ def test_the_time_to_wait_is_told_in_both_ways(seconds: float, pushback_ms: int)
     _, retry, _ = unpacked(status)
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToNanoseconds() == round(seconds * 1e9)
+
+
+@pytest.mark.parametrize(("remaining", "pushback_ms"), [(None, 2000), (2.1, 2000), (2.0, -1), (0.0, -1)])
+def test_a_wait_past_the_callers_deadline_is_no_advice(remaining: float | None, pushback_ms: int) -> None:
+    status = to_rpc_status(GatewayError(UPSTREAM_TIMEOUT, retry_delay=2.0), REQUEST_ID, remaining)
+    assert status.pushback_ms == pushback_ms
+    assert "RetryInfo" in names(status)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=256) | st.sampled_from(["🐬" * 256, "%" * 512])
@@ -232,4 +239,4 @@ def test_any_failure_fits_and_says_what_it_can(error: GatewayError, request_id: 
     for detail in others:
         if isinstance(detail, error_details_pb2.RetryInfo):
             assert status.pushback_ms is not None
-            assert abs(detail.retry_delay.ToNanoseconds() / 1e6 - status.pushback_ms) <= 0.5
+            assert abs(max(detail.retry_delay.ToNanoseconds() / 1e6, 100) - status.pushback_ms) <= 0.5

@@ -88,6 +88,7 @@ CREDENTIAL_MISSING = Cause(
 DEADLINE_EXCEEDED = Cause(
     code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the call's deadline passed before the upstream had answered"
 )
+CALL_CANCELLED = Cause(code_pb2.CANCELLED, "CALL_CANCELLED", "the call was cancelled")
 
 # Our side.
 GATEWAY_INTERNAL = Cause(code_pb2.INTERNAL, "GATEWAY_INTERNAL", "internal error of the gateway")

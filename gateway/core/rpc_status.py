@@ -17,6 +17,8 @@ from gateway.core.errors import GatewayError
 
 DOMAIN = "gateway.swr.v1"
 MAX_MESSAGE_BYTES = 512
+# gRPC clients that are asked to wait for no time at all have been seen to wait for ever.
+LEAST_PUSHBACK_MS = 100
 # Of the 4 KiB, what is left beside the trailers' names and the request id.
 MAX_ENCODED_BYTES = 3584
 
@@ -29,7 +31,8 @@ class RpcStatus:
         code: A number of google.rpc.Code.
         message: At most 512 bytes of UTF-8.
         details: A serialized google.rpc.Status, the value of `grpc-status-details-bin`.
-        pushback_ms: The value of `grpc-retry-pushback-ms`, which is what gRPC clients wait for; None is no hint.
+        pushback_ms: The value of `grpc-retry-pushback-ms`, which gRPC clients wait for; -1 keeps them from trying
+            again, None is no hint.
     """
 
     code: int
@@ -38,12 +41,13 @@ class RpcStatus:
     pushback_ms: int | None
 
 
-def to_rpc_status(error: GatewayError, request_id: str) -> RpcStatus:
+def to_rpc_status(error: GatewayError, request_id: str, remaining: float | None = None) -> RpcStatus:
     """Build the status of a failed call.
 
     Args:
         error: The failure.
         request_id: The call's id, which the caller can quote.
+        remaining: Seconds until the caller's deadline; None where it set none.
     """
     message = _cut(error.message)
     details = [_pack(detail) for detail in _details(error, request_id)]
@@ -54,8 +58,17 @@ def to_rpc_status(error: GatewayError, request_id: str) -> RpcStatus:
         code=error.cause.code,
         message=message,
         details=status.SerializeToString(),
-        pushback_ms=None if error.retry_delay is None else round(error.retry_delay * 1000),
+        pushback_ms=_pushback(error.retry_delay, remaining),
     )
+
+
+def _pushback(delay: float | None, remaining: float | None) -> int | None:
+    """A client would wait past its deadline, and report that in place of the failure; so it is told not to."""
+    if delay is None:
+        return None
+    if remaining is not None and delay >= remaining:
+        return -1
+    return max(round(delay * 1000), LEAST_PUSHBACK_MS)
 
 
 def _details(error: GatewayError, request_id: str) -> Iterator[Message]:

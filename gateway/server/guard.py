@@ -15,7 +15,13 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from gateway.core.errors import GATEWAY_DRAINING, GATEWAY_INTERNAL, UNREADABLE_REQUEST, GatewayError
+from gateway.core.errors import (
+    CALL_CANCELLED,
+    GATEWAY_DRAINING,
+    GATEWAY_INTERNAL,
+    UNREADABLE_REQUEST,
+    GatewayError,
+)
 from gateway.core.rpc_status import to_rpc_status
 from gateway.server.call import REQUEST_ID, Call, begin_call
 
@@ -105,11 +111,11 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def _answer(self, exception: BaseException, context: Context, call: Call) -> None:
         """End a failed call with a status; return where grpc ends it by itself."""
-        error = self._error_for(exception, context, call)
+        error = self._error_for(exception, call)
         if error is not None:
             await _abort(context, error, call)
 
-    def _error_for(self, exception: BaseException, context: Context, call: Call) -> GatewayError | None:
+    def _error_for(self, exception: BaseException, call: Call) -> GatewayError | None:
         """Return what the caller is told of an exception; None for those that are grpc's own way to end a call."""
         match exception:
             case GatewayError():
@@ -118,15 +124,25 @@ class Guard(grpc.aio.ServerInterceptor):
                 return None
             case DecodeError():
                 return GatewayError(UNREADABLE_REQUEST)
-            case asyncio.CancelledError():
-                if context.cancelled():
-                    return None
-                return GatewayError(GATEWAY_DRAINING if self._draining else GATEWAY_INTERNAL)
-            case Exception():
+            case asyncio.CancelledError() if self._draining:
+                return GatewayError(GATEWAY_DRAINING)
+            case asyncio.CancelledError() if _is_cancelled():
+                return GatewayError(CALL_CANCELLED)
+            case asyncio.CancelledError() | Exception():
                 _log.error("call %s failed", call.request_id, exc_info=exception)
                 return GatewayError(GATEWAY_INTERNAL)
             case _:
                 return None
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the call itself was cancelled, rather than something that it waited for.
+
+    The caller has gone then, or its deadline has passed, and nobody hears the answer. `context.cancelled()` is not
+    asked: it becomes true only after the handler has ended.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _begin(context: Context) -> Call:
@@ -137,7 +153,7 @@ def _begin(context: Context) -> Call:
 
 async def _abort(context: Context, error: GatewayError, call: Call) -> None:
     """Everything in one `abort`: `abort_with_status` would drop the pushback."""
-    status = to_rpc_status(error, call.request_id)
+    status = to_rpc_status(error, call.request_id, context.time_remaining())
     trailers: list[tuple[str, str | bytes]] = [
         (REQUEST_ID, call.request_id),
         ("grpc-status-details-bin", status.details),
