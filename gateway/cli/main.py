@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
 from gateway import __version__
+
+# gRPC's own lines on standard error are neither JSON nor meant for the people who read ours. Set before it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # A command's name, its module, and the line that the help shows without importing it.
 _COMMANDS = {

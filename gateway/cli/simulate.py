@@ -29,7 +29,7 @@ from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositori
     type=click.Choice([shape.value for shape in Shape]),
     default=Shape.LIST.value,
     show_default=True,
-    help="Shape of every error's body.",
+    help="Shape of the body of ordered errors and of 400.",
 )
 @click.option(
     "--malformed",

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr
 
 from gateway.core.filter import Dialect
-from gateway.settings.types import Addresses, Duration, Origin, PositiveDuration, Region, Size, Unset
+from gateway.settings.types import Addresses, Count, Duration, Origin, PositiveDuration, Region, Size, Unset
 
 PREFIX = "SWR_GATEWAY_"
 
@@ -73,9 +73,9 @@ class Settings(BaseModel):
         description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
     )
     attempt_timeout: PositiveDuration = Field(5.0, description="Time of one upstream request.")
-    max_in_flight: int = Field(100, ge=1, description="Upstream requests at once.")
+    max_in_flight: Count = Field(100, description="Upstream requests at once.")
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
-    prefetch: int = Field(4, ge=1, description="Pages that StreamRepos fetches ahead.")
+    prefetch: Count = Field(4, description="Pages that StreamRepos fetches ahead.")
     row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."

@@ -15,7 +15,7 @@ _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
 _ORIGIN = re.compile(rf"(?i:(https?))://({_HOST}(?::(\d{{1,5}}))?)/?", re.ASCII)
 LAST_PORT = 65535
-LONGEST = 1e9  # seconds
+LONGEST = 250_000 * 3600.0  # seconds: some thirty years
 
 
 def read_duration(text: str) -> float:
@@ -37,8 +37,8 @@ def _read_duration(value: object) -> object:
 
 
 def _check_duration(seconds: float) -> float:
-    if not 0 <= seconds < LONGEST:
-        raise ValueError("must be from 0s to less than 277777h, which is thirty years")
+    if not 0 <= seconds <= LONGEST:
+        raise ValueError("must be from 0s to 250000h")
     return seconds
 
 
@@ -54,6 +54,12 @@ def write_duration(seconds: float) -> str:
         if round(seconds / size) * size == seconds:
             return f"{round(seconds / size)}{unit}"
     return f"{Decimal(repr(seconds)):f}s"
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - told among the other problems
+    return value
 
 
 def _read_bytes(value: object) -> object:
@@ -116,7 +122,8 @@ Duration = Annotated[
     PlainSerializer(write_duration),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
-Size = Annotated[ByteSize, BeforeValidator(_read_bytes), PlainSerializer(write_bytes)]
+Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
+Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
 Addresses = Annotated[
     tuple[str, ...],
     BeforeValidator(_read_addresses),

@@ -54,7 +54,8 @@ class Faults:
     Attributes:
         latency: Seconds before each answer.
         error_status: HTTP status of every answer; 0 is none.
-        error_shape: Shape of the body of every error.
+        error_shape: Shape of the body of ordered errors and of 400; the API gateway, which answers 401 and 404, has
+            its own.
         malformed: What is wrong with every page.
         content_range: Whether Content-Range is sent.
         token: The only X-Auth-Token that is let in; empty lets everyone in.
