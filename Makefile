@@ -59,7 +59,7 @@ protos: install ## Generate gateway/swr/v1 from protos/
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
 
-bench: install ## Measure conversion, calls and start-up, side by side with what they are compared to
+bench: install ## Measure conversion, calls, streams and start-up, beside what they are compared to
 	@for part in conversion call stream startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lock: ## Resolve requirements/*.lock anew (needs uv)

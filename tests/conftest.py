@@ -9,10 +9,15 @@ from typing import Any
 import grpc
 import pytest
 from commands import Ended, Run, Start, starter
+from hypothesis import settings
 
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from scripted_upstream import ScriptedUpstream, scripted_upstream
+
+# Each example of a property takes as long as the machine lets it.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 Connect = Callable[..., Awaitable[grpc.aio.Channel]]
 
@@ -30,12 +35,10 @@ async def connect() -> AsyncIterator[Connect]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **settings: Any
+            upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **given: Any
         ) -> grpc.aio.Channel:
             defaults = {"auth": "none", "listen": "127.0.0.1:0", "drain_grace": "1s"}
-            gateway = await stack.enter_async_context(
-                Gateway(Settings(upstream_url=upstream_url, **defaults | settings))
-            )
+            gateway = await stack.enter_async_context(Gateway(Settings(upstream_url=upstream_url, **defaults | given)))
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 
         yield start

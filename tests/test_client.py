@@ -456,7 +456,7 @@ async def test_who_is_cancelled_while_waiting_for_a_message_cancels_the_call(
 
 
 async def test_a_wait_that_the_server_asked_for_can_be_cancelled(scripted: ScriptedGateway, client: Client) -> None:
-    scripted.play((Break(pushback=HOURS),))
+    scripted.play((Break(pushback="25000"),))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await names(client.iter_repos())

@@ -112,15 +112,14 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
     upstream.play((Listing(3000, broken_from=2000),))
     ended = await run("list", "--target", gateway, "--all", "--output", output)
     assert ended.code == 1
-    error, hint = ended.err.rstrip("\n").rsplit("\n", 1)
-    assert hint == "To go on behind what was listed: --resume 2000"
     if output == "json":
         assert len(json.loads(ended.out)["repos"]) == 2000
-        told = json.loads(error)["error"]
-        assert (told["code"], told["message"]) == ("PERMISSION_DENIED", "not for you")
+        told = json.loads(ended.err)["error"]
+        assert (told["code"], told["message"], told["resume"]) == ("PERMISSION_DENIED", "not for you", 2000)
         assert told["metadata"] == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4039002"}
     else:
-        assert error.startswith("PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (httpStatus 403")
+        assert ended.err.startswith("PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (httpStatus")
+        assert ended.err.endswith("\nTo go on behind what was listed: --resume 2000\n")
 
 
 async def test_a_list_goes_on_where_it_is_told_to(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
@@ -152,6 +151,15 @@ async def test_a_wrong_command_line_is_explained_with_exit_code_2(
     ended = await run("list", *arguments)
     assert ended.code == 2
     assert told in ended.err
+
+
+async def test_who_is_asked_to_wait_for_an_hour_is_told_at_once(
+    gateway: str, upstream: ScriptedUpstream, run: Run
+) -> None:
+    upstream.play(answer(503, "", {"Retry-After": "3600"}))
+    ended = await run("list", "--target", gateway, "--all")
+    assert ended.code == 1
+    assert "try again after: 3600 s" in ended.err
 
 
 async def test_the_deadline_is_kept(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
@@ -208,6 +216,16 @@ async def test_a_terminal_shows_progress_and_what_people_read(
     assert UPDATED not in drawn
     assert {f"r-{number}" for number in range(2500)} <= set(re.findall(r"r-\d+", drawn))
     assert "2500 repositories of 2500 in all" in drawn
+
+
+@pytest.mark.parametrize("output", ["json", "ndjson", "csv"])
+async def test_the_bar_takes_nothing_of_the_output_away(
+    gateway: str, upstream: ScriptedUpstream, start: Start, output: str
+) -> None:
+    upstream.play((Listing(1003),))
+    drawn = await on_terminal(start, "list", "--target", gateway, "--all", "--output", output, "--columns", "name")
+    erased = re.sub(r"[^\n]*\x1b\[2K", "", drawn)  # the bar erases the line that it stands on
+    assert {f"r-{number}" for number in range(1003)} <= set(re.findall(r"r-\d+", erased))
 
 
 async def test_a_single_page_on_a_terminal_has_no_bar(gateway: str, upstream: ScriptedUpstream, start: Start) -> None:

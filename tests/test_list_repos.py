@@ -75,12 +75,12 @@ async def test_upstream_requests_carry_what_they_need_and_no_more(connect: Conne
     assert request.headers["x-request-id"] == "call-7"
 
 
-@pytest.mark.parametrize("sent", [None, "", "with blank", "é", "x" * 129, "a\tb"], ids=repr)
+@pytest.mark.parametrize("sent", [None, "", "with blank", "x" * 129], ids=repr)
 async def test_a_request_id_that_cannot_be_passed_on_is_replaced(
     connect: Connect, upstream: ScriptedUpstream, sent: str | None
 ) -> None:
     stub = RepoServiceStub(await connect(upstream.url))
-    metadata = (("x-request-id", sent),) if sent is not None and sent.isascii() and "\t" not in sent else ()
+    metadata = () if sent is None else (("x-request-id", sent),)
     call = stub.ListRepos(repos_pb2.ListReposRequest(), metadata=metadata)
     await call
     returned = dict(await call.trailing_metadata())["x-request-id"]

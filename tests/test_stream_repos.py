@@ -151,6 +151,40 @@ async def test_a_total_that_moves_is_followed(
     assert len(names(messages)) == read
 
 
+@pytest.mark.parametrize("total", ["0-10/0", "0-10/5"])
+async def test_a_total_that_the_page_disproves_is_not_believed(
+    connect: Connect, upstream: ScriptedUpstream, total: str
+) -> None:
+    listing = Listing(named(25), content_range=False)
+
+    def reply(request: Request) -> bytes:
+        return listing(request).replace(b"Content-Type", f"Content-Range: {total}\r\nContent-Type".encode())
+
+    upstream.play((reply,))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    assert failure is None
+    assert len(names(messages)) == 25
+
+
+async def test_pages_behind_a_total_that_shrank_are_not_waited_for(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    listing = Listing(named(50))
+
+    def reply(request: Request) -> bytes:
+        offset = int(request.clause("offset"))
+        if offset >= 20:
+            return answer(416)
+        reply = listing(request)
+        listing.rows = named(20)
+        return reply
+
+    upstream.play((reply,))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    assert failure is None
+    assert len(names(messages)) == 20
+
+
 async def test_a_repository_on_two_pages_is_sent_once(connect: Connect, upstream: ScriptedUpstream) -> None:
     listing = Listing(named(30))
 
@@ -165,7 +199,11 @@ async def test_a_repository_on_two_pages_is_sent_once(connect: Connect, upstream
     assert names(messages) == [f"r-{number}" for number in range(30)]
 
 
-@pytest.mark.parametrize("rows", [named(10), [{"size": 7}] * 10], ids=["named", "nameless"])
+@pytest.mark.parametrize(
+    "rows",
+    [named(10), [{"size": number} for number in range(10)], named(10, total_range=1000)],
+    ids=["named", "nameless", "with a total"],
+)
 async def test_an_upstream_that_ignores_offsets_does_not_go_on_for_ever(
     connect: Connect, upstream: ScriptedUpstream, rows: list[dict[str, Any]]
 ) -> None:
@@ -253,7 +291,7 @@ async def test_a_callers_deadline_ends_the_stream_and_its_upstream_requests(
 ) -> None:
     Stalling(upstream, pages=5)
     stub = RepoServiceStub(await connect(upstream.url))
-    messages, failure = await collect(stub.StreamRepos(request(10), timeout=0.5))
+    messages, failure = await collect(stub.StreamRepos(request(10), timeout=2))
     assert failure
     assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert len(messages) == 1
@@ -332,7 +370,8 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
         shown = rows[wanted.offset : wanted.offset + wanted.limit]
         position = repos_pb2.ContentRange(offset=wanted.offset, count=len(shown), total=len(rows))
         fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown]
-        return RowPage(wanted, fields, [("n", name) for name in shown], position if total_known else None)
+        names_of = [("n", name) for name in shown]
+        return RowPage(wanted, fields, names_of, position if total_known else None, claimed=total_known)
 
     async def convert(_: Page, fetched: RowPage) -> RowPage:
         return fetched

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from conftest import Connect
-from failures import failure_of
+from failures import failure_of, read_failure
 from gateway.core.status import find_cause, is_page
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -56,7 +56,8 @@ async def test_a_fault_is_told_by_its_reason_and_phase(
     connect: Connect, upstream: ScriptedUpstream, script: Script, reason: str, phase: str
 ) -> None:
     upstream.play(script)
-    stub = RepoServiceStub(await connect(upstream.url, attempt_timeout="300ms"))
+    patience = "300ms" if Act.STALL in script else "10s"
+    stub = RepoServiceStub(await connect(upstream.url, attempt_timeout=patience))
     failure = await failure_of(stub.ListRepos(REQUEST, timeout=20))
     assert (failure.reason, failure.info.metadata["phase"]) == (reason, phase)
     assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
@@ -135,7 +136,11 @@ async def test_a_body_of_just_the_limit_is_read(connect: Connect, upstream: Scri
     assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
 
 
-@pytest.mark.parametrize("tail", [(Act.RESET,), (b"[" * 100_000, Act.STALL)], ids=["cut off", "without end"])
+@pytest.mark.parametrize(
+    "tail",
+    [(Act.RESET,), (b"[" * 100_000, Act.STALL), (Act.STALL,)],
+    ids=["cut off", "without end", "stalled"],
+)
 async def test_an_errors_status_counts_even_where_its_body_does_not_end(
     connect: Connect, upstream: ScriptedUpstream, tail: Script
 ) -> None:
@@ -199,6 +204,29 @@ async def test_no_more_requests_than_allowed_are_in_flight(connect: Connect, ups
     await asyncio.gather(*calls)
     assert upstream.connections <= 2
     assert len(upstream.requests) == 6
+
+
+async def test_who_waits_for_a_turn_waits_within_its_deadline_and_blames_nobody_else(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    upstream.play((Act.STALL,))
+    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=1, timeout="1s", attempt_timeout="400ms"))
+    failures = await asyncio.gather(*(failure_of(stub.ListRepos(REQUEST)) for _ in range(6)))
+    assert {failure.reason for failure in failures} == {"UPSTREAM_TIMEOUT", "GATEWAY_OVERLOADED"}
+    (overloaded, *_) = (failure for failure in failures if failure.reason == "GATEWAY_OVERLOADED")
+    assert overloaded.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert overloaded.info.metadata["phase"] == "queue"
+    assert "gateway" in str(overloaded.details["QuotaFailure"])
+
+
+async def test_an_attempts_time_begins_with_its_turn(connect: Connect, upstream: ScriptedUpstream) -> None:
+    upstream.play((Act.STALL,), page("[]"))
+    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=1, timeout="20s", attempt_timeout="1s"))
+    calls = (stub.ListRepos(REQUEST) for _ in range(3))
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    (failed,) = (error for error in ended if isinstance(error, grpc.aio.AioRpcError))
+    assert read_failure(failed).reason == "UPSTREAM_TIMEOUT"
+    assert ended.count(repos_pb2.ListReposResponse()) == 2
 
 
 async def test_nobody_listening_is_unreachable(connect: Connect) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from gateway.client import CallError
 
 
-def failure_as_text(failure: CallError) -> str:
-    """Return the lines that tell what happened, what is to be mended, and what to quote."""
-    return "\n".join(_lines(failure))
+def failure_as_text(failure: CallError, resume: int) -> str:
+    """Return the lines that tell what happened, what is to be mended, what to quote and, past 0, where to go on."""
+    return "\n".join([*_lines(failure), *([f"To go on behind what was listed: --resume {resume}"] if resume else [])])
 
 
-def failure_as_json(failure: CallError) -> str:
+def failure_as_json(failure: CallError, resume: int) -> str:
     """Return the same as one JSON object."""
     error = {
         "code": failure.code.name,
@@ -26,6 +26,7 @@ def failure_as_json(failure: CallError) -> str:
         "retryDelaySeconds": failure.retry_delay,
         "requestId": failure.request_id,
         "upstreamRequestId": failure.upstream_request_id,
+        "resume": resume or None,
     }
     return json.dumps({"error": error}, ensure_ascii=False)
 

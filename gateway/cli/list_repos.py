@@ -144,9 +144,7 @@ async def _list(client: Client, pages: AsyncGenerator[Page, None], writer: Write
         if failure is None or resume:
             screen.show(writer.end(position))
     if failure is not None:
-        click.echo(failure_as_json(failure) if as_json else failure_as_text(failure), err=True)
-        if resume:
-            click.echo(f"To go on behind what was listed: --resume {resume}", err=True)
+        click.echo((failure_as_json if as_json else failure_as_text)(failure, resume), err=True)
         sys.exit(1)
 
 

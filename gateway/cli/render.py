@@ -41,7 +41,7 @@ class TableWriter:
 
     Args:
         columns: Fields to show.
-        exact: Write sizes and times as they are, rather than for people.
+        exact: Write times as they are, rather than for people.
     """
 
     def __init__(self, columns: Sequence[str] | None, *, exact: bool) -> None:
@@ -89,13 +89,12 @@ class JsonWriter:
         self._begun = False
 
     def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
-        """Return the page's objects, separated from those before."""
-        parts = []
+        """Return the page's objects, a line each, separated from those before."""
+        lines = []
         for repo in repos:
-            parts.append(",\n " if self._begun else '{"repos": [\n ')
-            parts.append(_to_json(repo, self._columns))
+            lines.append((", " if self._begun else '{"repos": [\n  ') + _to_json(repo, self._columns) + "\n")
             self._begun = True
-        return "".join(parts)
+        return "".join(lines)
 
     def end(self, position: repos_pb2.ContentRange | None) -> str:
         """Close the document."""
@@ -146,7 +145,7 @@ def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> W
     Args:
         output: Its name.
         columns: Fields to write; None means the writer's own choice: all, but for the table.
-        exact: Whether a table, too, writes exact values.
+        exact: Whether a table, too, writes exact times.
     """
     match output:
         case "json":

@@ -16,6 +16,9 @@ from gateway.swr.v1 import repos_pb2
 # Resumes in a row that lead no further.
 MAX_RESUMES = 3
 
+# Seconds: who is asked to wait longer wants to know rather than to wait.
+MAX_PATIENCE = 30.0
+
 # Seconds before a resume where the server names none.
 SHORTEST_WAIT = 0.1
 LONGEST_WAIT = 1.0
@@ -74,5 +77,5 @@ def wait_before_resume(failure: CallError, resumes: int) -> float:
     if not failure.may_retry or resumes >= MAX_RESUMES:
         return math.inf
     if failure.retry_delay is not None:
-        return failure.retry_delay
+        return failure.retry_delay if failure.retry_delay <= MAX_PATIENCE else math.inf
     return random.uniform(SHORTEST_WAIT, min(SHORTEST_WAIT * 3 ** (resumes + 1), LONGEST_WAIT))

@@ -55,12 +55,14 @@ class RowPage:
         fields: Each row as a serialized `repos` field, which ListReposResponse and StreamReposResponse share.
         identities: Namespace and name of each row.
         position: Where the page lies among all matches, where that is known.
+        claimed: Whether the upstream says itself that this is the page that was asked for.
     """
 
     page: Page
     fields: list[bytes]
     identities: list[tuple[str, str]]
     position: repos_pb2.ContentRange | None
+    claimed: bool = False
 
 
 class PageConverter:
@@ -89,7 +91,8 @@ class PageConverter:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
         count, repos = yield from self._convert_repos(body)
-        return SerializedPage(repos + encode_position(_find_position(body, content_range, count, page)))
+        position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
+        return SerializedPage(repos + encode_position(position))
 
     def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
         """Convert one page row by row, for a stream to put together anew.
@@ -97,7 +100,16 @@ class PageConverter:
         Arguments and errors are those of `convert`.
         """
         fields = yield from _convert_known_rows(body, self._rows) if self._rows else _convert_each_row(body)
-        return RowPage(page, fields, decode_identities(body), _find_position(body, content_range, len(fields), page))
+        if len(body) > SLICE_BYTES:
+            yield
+        header = parse_content_range(content_range, len(fields))
+        return RowPage(
+            page,
+            fields,
+            decode_identities(body),
+            position=header or _position_from_rows(body, len(fields), page),
+            claimed=header is not None and header.offset == page.offset,
+        )
 
     def _convert_repos(self, body: bytes) -> Steps[tuple[int, bytes]]:
         if self._pages is None or self._rows is None:
@@ -189,19 +201,16 @@ def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
         yield piece
 
 
-def _find_position(
-    body: bytes, content_range: str | None, count: int, page: Page | None
-) -> repos_pb2.ContentRange | None:
-    """The header tells; without one the rows do, where they carry the number of matches."""
-    position = parse_content_range(content_range, count)
-    if position is not None or page is None:
-        return position
+def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
+    """Without a header the rows tell, where they carry a number of matches that can be true."""
+    if page is None:
+        return None
     try:
         totals = (row.total_range for row in _decode_total_ranges(body) or [])
         total = read_integer(next((total for total in totals if total is not None), None))
     except (ValueError, RecursionError):  # of a type of its own: nothing to learn here
         return None
-    if total is None or not 0 <= total <= _INT64_MAX:
+    if total is None or not page.offset + count <= total <= _INT64_MAX:
         return None
     return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
 

@@ -26,7 +26,7 @@ _CODE_KEYS = ("errorCode", "error_code", "code")
 _MESSAGE_KEYS = ("errorMessage", "errorMsg", "error_msg", "message")
 
 # A text that shows the upstream's inside is no message for a caller: HTML, or a traceback of Python, Java or Go.
-_UNFIT = re.compile(r"<[a-zA-Z!/]|Traceback \(most recent|^\s*at [\w.$/@]+\(|goroutine \d+", re.MULTILINE)
+_UNFIT = re.compile(r"<[a-zA-Z!/]|Traceback \(most recent|^[ \t]{0,40}at [\w.$/@]+\(|goroutine \d+", re.MULTILINE)
 # Tokens are long runs of base64; a text may repeat one in part.
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9+/=_-]{100,}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

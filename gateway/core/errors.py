@@ -50,7 +50,7 @@ class GatewayError(Exception):
         http_status: The upstream's HTTP status, 0 where there was none.
         upstream_code: The upstream's own error code, such as `SVCSTG.SWR.4001035`.
         upstream_request_id: The upstream's name for the request, to be quoted to its support.
-        phase: Where in the upstream request it happened: `dns`, `connect`, `tls`, `headers` or `body`.
+        phase: Where in the upstream request it happened: `queue`, `dns`, `connect`, `tls`, `headers` or `body`.
         retry_delay: Seconds the upstream asks to wait.
     """
 
@@ -93,6 +93,9 @@ CALL_CANCELLED = Cause(code_pb2.CANCELLED, "CALL_CANCELLED", "the call was cance
 # Our side.
 GATEWAY_INTERNAL = Cause(code_pb2.INTERNAL, "GATEWAY_INTERNAL", "internal error of the gateway")
 GATEWAY_DRAINING = Cause(code_pb2.UNAVAILABLE, "GATEWAY_DRAINING", "the gateway is shutting down")
+GATEWAY_OVERLOADED = Cause(
+    code_pb2.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED", "too many calls wait for the upstream", retry_delay=1.0
+)
 CREDENTIAL_UNREADABLE = Cause(
     code_pb2.UNAVAILABLE, "CREDENTIAL_SOURCE_UNAVAILABLE", "the gateway has no credential for the upstream"
 )

@@ -1,8 +1,7 @@
 """From a request to the upstream's request target: the filter mini-language, in its three dialects.
 
 The upstream reads `filter=key::value|key::value` and knows no way to escape its delimiters, so a value that holds one
-is
-refused: it could add a clause that the caller did not ask for. Values are never repaired, cut or escaped.
+is refused: it could add a clause that the caller did not ask for. Values are never repaired, cut or escaped.
 Source: SWR API reference, "Querying the image repository list".
 """
 

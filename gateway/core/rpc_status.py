@@ -81,7 +81,8 @@ def _details(error: GatewayError, request_id: str) -> Iterator[Message]:
         retry.retry_delay.FromNanoseconds(round(error.retry_delay * 1e9))
         yield retry
     if error.cause.code == code_pb2.RESOURCE_EXHAUSTED:
-        violation = error_details_pb2.QuotaFailure.Violation(subject="upstream", description=_cut(error.message))
+        subject = "upstream" if error.http_status else "gateway"
+        violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_cut(error.message))
         yield error_details_pb2.QuotaFailure(violations=[violation])
     yield error_details_pb2.RequestInfo(request_id=request_id, serving_data=error.upstream_request_id)
 

@@ -182,7 +182,7 @@ def read_error(
 
     Args:
         http_status: As for `find_cause`.
-        body: The answer's body, whole or its first few KiB.
+        body: The answer's body, empty where it was too large to be looked at.
         request_id: The upstream's X-Request-Id header; the body's own request id stands in for a missing one.
         retry_after: The Retry-After header.
         now: Seconds since 1970, to which a date in Retry-After is compared.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from hashlib import blake2b
 
 from gateway.core.convert import RowPage, encode_position
 from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
@@ -55,7 +56,7 @@ class StreamAssembler:
 
     def _is_new(self, name: tuple[str, str], field: bytes) -> bool:
         """Remember a repository; tell whether it was not sent yet. One without a name is known by all that it says."""
-        identity = name if name[1] else field
+        identity = name if name[1] else blake2b(field, digest_size=16).digest()
         if identity in self._sent:
             return False
         self._sent.add(identity)
@@ -66,17 +67,23 @@ class StreamAssembler:
 
 
 def is_last(rows: RowPage) -> bool:
-    """Tell whether a page ends the list: it is short."""
-    return len(rows.fields) < rows.page.limit
+    """Tell whether a page ends the list: it is short, or reaches the total."""
+    total = known_total(rows)
+    return len(rows.fields) < rows.page.limit or (total is not None and rows.page.offset + rows.page.limit >= total)
+
+
+def known_total(rows: RowPage) -> int | None:
+    """Return how many repositories there are in all; a total that the page itself disproves is none."""
+    total = rows.position.total if rows.position else None
+    return None if total is None or total < rows.page.offset + len(rows.fields) else total
 
 
 def _check_progress(rows: RowPage) -> None:
-    """Refuse a page of repeats, unless the upstream says that it is the page that was asked for.
+    """Refuse a full page of repeats, unless the upstream says that it is the page that was asked for.
 
     A list that grows in front of us repeats rows too, but an upstream that ignores offsets does not know where we are.
     """
-    claimed = rows.position is not None and rows.position.offset == rows.page.offset
-    if not is_last(rows) and not claimed:
+    if len(rows.fields) >= rows.page.limit and not rows.claimed:
         raise GatewayError(UPSTREAM_NO_PROGRESS)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gateway.core.convert import RowPage
 from gateway.core.filter import Page
-from gateway.core.stream import MAX_OFFSET, is_last
+from gateway.core.stream import MAX_OFFSET, is_last, known_total
 
 Fetched = TypeVar("Fetched")
 
@@ -56,7 +56,7 @@ async def read_pages(
             if total is not None:
                 fill()
             rows = await convert(page, fetched)
-            total = rows.position.total if rows.position else None
+            total = known_total(rows)
             if not is_last(rows):
                 fill()
             yield rows

@@ -16,9 +16,11 @@ from gateway import __version__
 from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import (
     DEADLINE_EXCEEDED,
+    GATEWAY_OVERLOADED,
     UPSTREAM_PROTOCOL,
     UPSTREAM_RESPONSE_TOO_LARGE,
     UPSTREAM_TIMEOUT,
+    Cause,
     GatewayError,
 )
 from gateway.core.status import is_page, read_error
@@ -26,11 +28,13 @@ from gateway.upstream.faults import to_gateway_error
 
 # Tokens of the cloud come to 20,000 characters, and an answer may repeat one in a header.
 MAX_HEADER_BYTES = 64 * 1024
-# Below the attempt's own limit, so that a host that is not there can be told from one that is slow.
+# Below the default of the attempt's own limit, so that a host that is not there can be told from one that is slow.
 CONNECT_TIMEOUT = 3.0
 # Below what servers and load balancers commonly keep an idle connection for, so that we close it first.
 KEEPALIVE_TIMEOUT = 15.0
 DNS_TTL = 30
+# For what an error says beside its status.
+ERROR_BODY_TIMEOUT = 1.0
 
 _HEADERS = {
     "Accept": "application/json",
@@ -70,22 +74,21 @@ class UpstreamClient:
     Args:
         origin: `http(s)://host[:port]`.
         max_connections: Requests at once; further ones wait for their turn within their deadline.
-        attempt_timeout: Seconds one request may take.
+        attempt_timeout: Seconds one request may take, from its turn on.
         max_response_bytes: Largest body, decompressed.
     """
 
     def __init__(self, origin: str, *, max_connections: int, attempt_timeout: float, max_response_bytes: int) -> None:
         self._origin = origin
-        self._max_connections = max_connections
+        # Our own turns rather than the pool's: its wait for a connection cannot be told from a connection that fails.
+        self._turns = asyncio.Semaphore(max_connections)
         self._attempt_timeout = attempt_timeout
         self._max_response_bytes = max_response_bytes
 
     async def __aenter__(self) -> Self:
         """Open the session; it belongs to the running event loop."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._max_connections, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE_TIMEOUT
-            ),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
@@ -115,10 +118,11 @@ class UpstreamClient:
         Raises:
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
-        now = asyncio.get_running_loop().time()
-        phase = "headers"
+        phase = "queue"
         try:
-            async with asyncio.timeout_at(min(deadline.at, now + self._attempt_timeout)):
+            async with asyncio.timeout_at(deadline.at) as limit, self._turns:
+                phase = "headers"
+                limit.reschedule(min(deadline.at, asyncio.get_running_loop().time() + self._attempt_timeout))
                 url = URL(self._origin + target, encoded=True)
                 headers = {"X-Request-Id": request_id, **credential}
                 async with self._session.get(url, headers=headers, allow_redirects=False) as response:
@@ -127,14 +131,9 @@ class UpstreamClient:
         except aiohttp.ClientError as error:
             raise to_gateway_error(error, phase) from error
         except TimeoutError as error:
-            callers_own = deadline.by_caller and asyncio.get_running_loop().time() >= deadline.at
-            cause = DEADLINE_EXCEEDED if callers_own else UPSTREAM_TIMEOUT
-            raise GatewayError(cause, phase=phase) from error
+            raise GatewayError(_cause_of_timeout(phase, deadline), phase=phase) from error
 
     async def _read(self, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
-        encoding = response.headers.get("Content-Encoding", "").lower()
-        if encoding not in _ENCODINGS:
-            raise GatewayError(UPSTREAM_PROTOCOL, http_status=response.status, phase="body")
         if not is_page(response.status):
             raise read_error(
                 response.status,
@@ -144,17 +143,26 @@ class UpstreamClient:
                 now=time.time(),
                 secrets=secrets,
             )
+        if response.headers.get("Content-Encoding", "").lower() not in _ENCODINGS:
+            raise GatewayError(UPSTREAM_PROTOCOL, http_status=response.status, phase="body")
         body = await _read_at_most(response.content, self._max_response_bytes)
         if body is None:
             raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, http_status=response.status, phase="body")
         return Answer(body, response.headers.get("Content-Range"))
 
     async def _read_error_body(self, response: aiohttp.ClientResponse) -> bytes:
-        """An error's status counts even where its body is cut off or has no end."""
+        """An error's status counts even where its body is cut off, stalls or has no end."""
         try:
-            return await _read_at_most(response.content, MAX_BODY_BYTES) or b""
-        except aiohttp.ClientError:
+            async with asyncio.timeout(ERROR_BODY_TIMEOUT):
+                return await _read_at_most(response.content, MAX_BODY_BYTES) or b""
+        except (aiohttp.ClientError, TimeoutError):
             return b""
+
+
+def _cause_of_timeout(phase: str, deadline: Deadline) -> Cause:
+    if deadline.by_caller and asyncio.get_running_loop().time() >= deadline.at:
+        return DEADLINE_EXCEEDED
+    return GATEWAY_OVERLOADED if phase == "queue" else UPSTREAM_TIMEOUT
 
 
 async def _read_at_most(content: aiohttp.StreamReader, limit: int) -> bytes | None:
