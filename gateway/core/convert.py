@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.core.content_range import parse_content_range
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
-from gateway.core.filter import Page
+from gateway.core.filter import MAX_LIMIT, Page
 from gateway.core.memo import PageMemo, RowMemo
 from gateway.core.rows import decode_identities, decode_rows, encode_page, encode_row, read_integer
 from gateway.core.wire import encode_length_delimited
@@ -148,6 +148,8 @@ def _convert_each_row(body: bytes) -> Steps[list[bytes]]:
 def _convert_known_rows(body: bytes, memo: RowMemo) -> Steps[list[bytes]]:
     """Copy the rows that the memo knows, and encode the others."""
     rows = _split_rows(body)
+    if len(rows) > MAX_LIMIT:  # more than anyone can ask for: a breath between two passes over all of them
+        yield
     keys = _memo_keys(rows)
     fields = memo.find(keys)
     if None in fields:
