@@ -19,7 +19,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from benchmarks.pages import TOTAL, encode, records
+from benchmarks.pages import TOTAL, convert, encode, records
 from gateway.core import rows
 from gateway.core.convert import PageConverter
 from gateway.swr.v1 import repos_pb2
@@ -45,30 +45,21 @@ def main() -> None:
 def _conversions(page: list[dict[str, Any]]) -> Iterator[float]:
     body = encode(page)
     plain, remembering = PageConverter(0), PageConverter(MEMO_BYTES)
-    yield _median(lambda text: _run(plain, text), [body] * ROUNDS, before=rows._encode_times.cache_clear)
-    yield _median(lambda text: _run(plain, text), [body] * ROUNDS)
-    _run(remembering, body)
+    yield _median(lambda text: convert(plain, text, len(page)), [body] * ROUNDS, before=rows._encode_times.cache_clear)
+    yield _median(lambda text: convert(plain, text, len(page)), [body] * ROUNDS)
+    convert(remembering, body, len(page))
     rotated = [encode(page[shift:] + page[:shift]) for shift in range(1, ROUNDS + 1)]
-    yield _median(lambda text: _run(remembering, text), rotated)
+    yield _median(lambda text: convert(remembering, text, len(page)), rotated)
     # A copy each: a bytes object remembers its hash, and what comes from a socket is new.
-    yield _median(lambda text: _run(remembering, text), [bytes(bytearray(body)) for _ in range(ROUNDS)])
+    yield _median(lambda text: convert(remembering, text, len(page)), [bytes(bytearray(body)) for _ in range(ROUNDS)])
     moved = [encode([{**row, "total_range": TOTAL + step} for row in page]) for step in range(1, ROUNDS + 1)]
-    yield _median(lambda text: _run(remembering, text), moved)
+    yield _median(lambda text: convert(remembering, text, len(page)), moved)
 
 
 def _parse_dict(body: bytes) -> bytes:
     reply = repos_pb2.ListReposResponse()
     json_format.ParseDict({"repos": json.loads(body)}, reply, ignore_unknown_fields=True)
     return reply.SerializeToString()
-
-
-def _run(converter: PageConverter, body: bytes) -> bytes:
-    steps = converter.convert(body, HEADER, None)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return bytes(done.value)
 
 
 def _longest_step() -> tuple[float, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.convert import PageConverter
 from gateway.simulator.data import default_repositories
 
 TOTAL = 25_000
@@ -24,3 +25,13 @@ def encode_row(record: dict[str, Any]) -> bytes:
 def encode(page: list[dict[str, Any]]) -> bytes:
     """Serialize a page as the upstream sends it."""
     return msgspec.json.encode(page)
+
+
+def convert(converter: PageConverter, body: bytes, limit: int) -> bytes:
+    """Convert a page in one go."""
+    steps = converter.convert(body, f"0-{limit}/{TOTAL}", None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return bytes(done.value)

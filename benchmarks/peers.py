@@ -15,7 +15,7 @@ import aiohttp
 import grpc
 from yarl import URL
 
-from benchmarks.pages import TOTAL, encode, encode_row, records
+from benchmarks.pages import convert, encode, encode_row, records
 from gateway.core.convert import PageConverter
 from gateway.swr.v1 import repos_pb2
 
@@ -63,7 +63,7 @@ async def serve_upstream(count: int = max(LIMITS) + 8, latency: float = 0.0) -> 
 
 
 async def serve_echo() -> None:
-    replies = {limit: _reply(limit) for limit in LIMITS}
+    replies = {limit: convert(PageConverter(0), encode(records(limit)), limit) for limit in LIMITS}
 
     async def list_repos(request: bytes, _: object) -> bytes:
         return replies[repos_pb2.ListReposRequest.FromString(request).limit]
@@ -76,15 +76,6 @@ async def serve_echo() -> None:
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
     await server.wait_for_termination()
-
-
-def _reply(limit: int) -> bytes:
-    steps = PageConverter(0).convert(encode(records(limit)), f"0-{limit}/{TOTAL}", None)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return bytes(done.value)
 
 
 async def run_client(url: str, limit: int, count: int, concurrency: int) -> None:

@@ -6,7 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -16,8 +16,7 @@ from gateway.core.convert import MAX_ROWS, PageConverter, SerializedPage, Steps
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
-
-Result = TypeVar("Result")
+from steps import run
 
 SAMPLES = json.loads((Path(__file__).parent / "data" / "sample_repos.json").read_text())
 PLENTY = 32 << 20
@@ -59,17 +58,6 @@ REFERENCE_REPO = Repo(
     namespace="root",
     tags=["latest", "log"],
 )
-
-
-def run(steps: Steps[Result]) -> tuple[Result, int]:
-    """Run a conversion to its end; return its result and how often it let others run."""
-    breaths = 0
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value, breaths
-        breaths += 1
 
 
 def drive(steps: Steps[SerializedPage]) -> tuple[ListReposResponse, int]:

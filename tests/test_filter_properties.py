@@ -14,7 +14,7 @@ from gateway.swr.v1.repos_pb2 import Center, ListReposRequest, RepoFilter
 Clauses = list[tuple[str, str]]
 
 LONGEST = {"namespace": 64, "name": 128, "category": 128}
-PATIENT = settings(deadline=None, max_examples=300)
+THOROUGH = settings(max_examples=300)
 
 # What separates clauses, keys, parameters and lines, as it is and encoded, between words that mean something.
 PIECES = st.sampled_from([*"|:'\"%&=+#?/ \n\0\x85\u2028镜", "::", "%7C", "%3A%3A", "center", "thirdparty", "name"])
@@ -113,13 +113,13 @@ def fit_requests(draw: st.DrawFn) -> ListReposRequest:
     return request
 
 
-@PATIENT
+@THOROUGH
 @given(requests())
 def test_a_request_is_refused_by_the_names_of_the_fields_that_break_a_rule(request: ListReposRequest) -> None:
     assert refused_fields(request) == broken_fields(request)
 
 
-@PATIENT
+@THOROUGH
 @given(fit_requests(), st.sampled_from([Dialect.FILTER, Dialect.FILTER_QUOTED]))
 def test_a_filter_reads_back_as_what_was_asked_in_the_upstreams_order(
     request: ListReposRequest, dialect: Dialect
@@ -128,21 +128,21 @@ def test_a_filter_reads_back_as_what_was_asked_in_the_upstreams_order(
     assert received_clauses(target, dialect) == asked_clauses(request)
 
 
-@PATIENT
+@THOROUGH
 @given(fit_requests())
 def test_plain_parameters_read_back_as_what_was_asked(request: ListReposRequest) -> None:
     target = request_target(read_list_request(request), Dialect.QUERY)
     assert sorted(received_clauses(target, Dialect.QUERY)) == sorted(asked_clauses(request))
 
 
-@PATIENT
+@THOROUGH
 @given(fit_requests(), st.sampled_from(Dialect))
 def test_a_target_needs_no_further_encoding(request: ListReposRequest, dialect: Dialect) -> None:
     target = request_target(read_list_request(request), dialect)
     assert re.fullmatch(r"/v2/manage/[a-z-]+(\?([A-Za-z0-9._~&=-]|%[0-9A-F]{2})+)?", target)
 
 
-@PATIENT
+@THOROUGH
 @given(st.sampled_from(sorted(LONGEST)), HOSTILE, st.sampled_from(Dialect))
 @example("name", "a|center::thirdparty", Dialect.FILTER)
 @example("name", "a'|center::thirdparty", Dialect.FILTER_QUOTED)

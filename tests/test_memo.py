@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.memo import ENTRY_OVERHEAD, MAX_ROW_BYTES, PageMemo, RowMemo
@@ -98,7 +98,6 @@ def test_pages_that_were_asked_for_outlive_those_that_were_not() -> None:
 ROWS = st.binary(min_size=1, max_size=60)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5000), st.lists(st.lists(ROWS, max_size=12), max_size=20))
 def test_a_memory_of_rows_never_grows_over_its_size(max_bytes: int, pages: list[list[bytes]]) -> None:
     memo = RowMemo(max_bytes)
@@ -112,7 +111,6 @@ def test_a_memory_of_rows_never_grows_over_its_size(max_bytes: int, pages: list[
         assert sum(len(row) + len(field) + ENTRY_OVERHEAD for row, field in kept) <= max_bytes
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2000), st.lists(ROWS, max_size=30))
 def test_a_memory_of_pages_returns_what_was_remembered_or_nothing(max_bytes: int, bodies: list[bytes]) -> None:
     memo = PageMemo(max_bytes)

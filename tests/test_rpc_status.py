@@ -206,7 +206,7 @@ IDS = st.text(string.ascii_letters + "-_.:", max_size=128)
 VIOLATIONS = st.lists(st.builds(Violation, st.sampled_from(["filter.name", "offset"]), TEXTS), max_size=40).map(tuple)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.builds(
         GatewayError,

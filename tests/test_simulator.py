@@ -20,6 +20,7 @@ from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
 from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
 from gateway.simulator.data import PARTNER, Repository, default_repositories, load_repositories
+from steps import run
 
 REPOS = "/v2/manage/repos"
 SHARED = "/v2/manage/shared-repositories"
@@ -326,12 +327,8 @@ async def test_error_shape_is_that_of_refusals_too() -> None:
 
 
 def convert(body: bytes) -> bytes:
-    steps = PageConverter(0).convert(body, None, None)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return bytes(done.value)
+    page, _ = run(PageConverter(0).convert(body, None, None))
+    return page
 
 
 @pytest.mark.parametrize("malformed", Malformed)

@@ -72,7 +72,7 @@ def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
 
 def _read_details(error: grpc.aio.AioRpcError) -> Iterator[Message]:
     try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+        status = rpc_status.from_call(error)  # type: ignore[arg-type] # the stubs know synchronous calls only
     except (DecodeError, ValueError):
         return
     for packed in status.details if status else ():

@@ -65,7 +65,7 @@ _decode_typed = msgspec.json.Decoder(list[RepoRow] | None).decode
 _decode_names = msgspec.json.Decoder(list[_Names] | None).decode
 # The same fields with any value: what is unknown is skipped here as it is there, whatever it holds.
 _LooseRow = msgspec.defstruct("_LooseRow", [(name, Any, None) for name in RepoRow.__struct_fields__])
-_decode_loose = msgspec.json.Decoder(list[_LooseRow]).decode  # type: ignore[valid-type]
+_decode_loose = msgspec.json.Decoder(list[_LooseRow]).decode  # type: ignore[valid-type] # made at run time
 
 
 def decode_rows(array: bytes) -> list[RepoRow]:

@@ -115,5 +115,5 @@ async def _breathing(steps: Steps[Result]) -> Result:
         try:
             next(steps)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
         await asyncio.sleep(0)
