@@ -4,17 +4,20 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
 
     cli          the commands: serve, demo, simulate, list, check-config
     client       for callers in Python: calls, resumed streams, one error
-    server       the callers' side: gRPC server, RepoService, the guard around it, health, reflection
+    server       the callers' side: gRPC server, TLS, RepoService, the guard around it, health, admin
     simulator    the embedded upstream, which speaks as SWR does, with faults on demand
     settings     flags, environment and file, as one checked model
-    credentials  how the gateway signs in to the upstream
-    upstream     one HTTP request to the upstream, and what its failures mean
+    credentials  how the gateway signs in to the upstream: tokens, IAM, signatures
+    upstream     one HTTP request to the upstream or to IAM, TLS to them, and what failures mean
+    files        certificates and other files that are read again when they change
+    metrics      what is counted and measured
     logs         log lines, as JSON or as text
-    core         the meaning of a call, pure: filter, page, errors and statuses
+    core         the meaning of a call, pure: filter, page, signature, errors and statuses
     swr.v1       generated from protos/gateway/swr/v1/repos.proto
 
-A call passes through server.guard, server.servicer, core.filter, credentials, upstream.client and core.convert. What
-goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns into what the caller receives.
+A call passes through server.guard, server.servicer, server.fetching, core.filter, credentials, upstream.client and
+core.convert. What goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns into what the caller
+receives.
 """
 
 __version__ = "0.1.0"

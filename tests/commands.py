@@ -75,6 +75,7 @@ async def starter() -> AsyncIterator[Start]:
     commands: list[Command] = []
     unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
     environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
+    environment["SWR_GATEWAY_ADMIN_LISTEN"] = ""  # its port is fixed by default, and tests run side by side
 
     async def start(*arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, **variables: str) -> Command:
         process = await asyncio.create_subprocess_exec(

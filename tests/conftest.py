@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from commands import Ended, Run, Start, starter
 from hypothesis import settings
 
+from commands import Ended, Run, Start, starter
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from scripted_upstream import ScriptedUpstream, scripted_upstream
@@ -37,7 +37,7 @@ async def connect() -> AsyncIterator[Connect]:
         async def start(
             upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **given: Any
         ) -> grpc.aio.Channel:
-            defaults = {"auth": "none", "listen": "127.0.0.1:0", "drain_grace": "1s"}
+            defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"}
             gateway = await stack.enter_async_context(Gateway(Settings(upstream_url=upstream_url, **defaults | given)))
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 

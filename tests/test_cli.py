@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from commands import PATIENCE, Command, Ended, Run, Start, starter
 
+from commands import PATIENCE, Command, Ended, Run, Start, starter
 from gateway import __version__
 from gateway.cli.render import human_size, make_writer
 from gateway.swr.v1 import repos_pb2
@@ -428,14 +428,14 @@ def occupied_port() -> Iterator[int]:
 
 async def test_serve_leaves_when_its_port_is_occupied(occupied_port: int, run: Run) -> None:
     address = f"127.0.0.1:{occupied_port}"
-    ended = await run("serve", "--upstream-url", NOWHERE, "--listen", address)
+    ended = await run("serve", "--upstream-url", NOWHERE, "--auth", "none", "--listen", address)
     assert ended.code == 1
     assert f"error: --listen: cannot listen on {address}: " in ended.err
     assert "Traceback" not in ended.err
 
 
 async def test_serve_does_not_share_the_port_of_another_gateway(target: str, run: Run) -> None:
-    ended = await run("serve", "--upstream-url", NOWHERE, "--listen", target)
+    ended = await run("serve", "--upstream-url", NOWHERE, "--auth", "none", "--listen", target)
     assert ended.code == 1
     assert f"error: --listen: cannot listen on {target}: " in ended.err
 

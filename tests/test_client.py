@@ -25,7 +25,8 @@ from gateway.client.errors import to_call_error
 from gateway.client.resume import LONGEST_WAIT, SHORTEST_WAIT, wait_before_resume
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
-from gateway.simulator.app import Faults, make_app, running
+from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from scripted_gateway import AT_ONCE, STALL, Break, Script, ScriptedGateway, message, packed, scripted_gateway
@@ -84,9 +85,9 @@ async def connected() -> AsyncIterator[Connected]:
     async with AsyncExitStack() as stack:
 
         async def start(auth: str = "none", upstream_token: str = "", **arguments: Any) -> Client:
-            app = make_app(default_repositories(), Faults(token=upstream_token))
+            app = make_app(default_repositories(), doorkeeper=Doorkeeper(Access(token=upstream_token)))
             url = await stack.enter_async_context(running(app))
-            settings = Settings(upstream_url=url, auth=auth, listen="127.0.0.1:0", drain_grace="1s")
+            settings = Settings(upstream_url=url, auth=auth, listen="127.0.0.1:0", admin_listen=None, drain_grace="1s")
             gateway = await stack.enter_async_context(Gateway(settings))
             return await stack.enter_async_context(Client(gateway.addresses[0], **arguments))
 
@@ -188,12 +189,14 @@ async def test_a_client_may_be_opened_again(scripted: ScriptedGateway) -> None:
     assert len(scripted.asked) == 2
 
 
-async def test_calls_go_over_tls() -> None:
+@pytest.mark.parametrize("target", ["127.0.0.1:0", "unix:{folder}/gateway.sock"])
+async def test_calls_go_over_tls(target: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     pair = (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
     trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
-    async with scripted_gateway(credentials=grpc.ssl_server_credentials([pair])) as scripted:
+    address = target.format(folder=tmp_path)
+    async with scripted_gateway(address, grpc.ssl_server_credentials([pair])) as scripted:
         scripted.play((repos_pb2.ListReposResponse(),))
         async with Client(scripted.target, tls=trusted) as client:
             await client.list_repos()

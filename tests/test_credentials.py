@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayError
-from gateway.credentials import CallerToken, Credential, NoCredential, StaticToken, TokenFile
+from gateway.credentials.base import Credential
+from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
+from gateway.files.reloading import BadFileError
+from gateway.metrics import Metrics
 
 CANARY = "canary-4711"
 
@@ -23,20 +26,22 @@ BAD_TOKENS = [
 
 
 async def token_of(credential: Credential, metadata: dict[str, str] | None = None) -> str:
-    headers = await credential.headers("/v2/manage/repos", metadata or {})
-    assert headers.keys() == {"X-Auth-Token"}
-    return headers["X-Auth-Token"]
+    sign_in = await credential.sign_in("/v2/manage/repos", metadata or {})
+    assert sign_in.headers.keys() == {"X-Auth-Token"}
+    assert sign_in.secrets == (sign_in.headers["X-Auth-Token"],)
+    return sign_in.headers["X-Auth-Token"]
 
 
 async def reason_of(credential: Credential, metadata: dict[str, str] | None = None) -> str:
     with pytest.raises(GatewayError) as raised:
-        await credential.headers("/v2/manage/repos", metadata or {})
+        await credential.sign_in("/v2/manage/repos", metadata or {})
     assert CANARY not in f"{raised.value!r} {raised.value.message} {raised.value.__cause__!r}"
     return raised.value.cause.reason
 
 
 async def test_no_credential_sends_nothing_not_even_the_callers_token() -> None:
-    assert await NoCredential().headers("/", {"x-auth-token": "callers"}) == {}
+    sign_in = await NoCredential().sign_in("/", {"x-auth-token": "callers"})
+    assert (sign_in.headers, sign_in.secrets) == ({}, ())
 
 
 @pytest.mark.parametrize("token", ["t", "MIIF+/=-_.~!", "t" * 20_000], ids=["short", "punctuation", "long"])
@@ -62,6 +67,10 @@ async def test_the_static_token_is_sent_whatever_the_caller_has() -> None:
     assert await token_of(credential, {"x-auth-token": "callers"}) == "own"
 
 
+def token_file(path: Path) -> TokenFile:
+    return TokenFile(path, Metrics())
+
+
 def write(path: Path, text: str) -> None:
     if path.is_dir():
         path.rmdir()
@@ -83,18 +92,18 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("content", ["first", "first\n", " first\r\n\n"])
 async def test_the_token_files_token_is_sent_without_the_blanks_around_it(path: Path, content: str) -> None:
     write(path, content)
-    assert await token_of(TokenFile(path), {"x-auth-token": "callers"}) == "first"
+    assert await token_of(token_file(path), {"x-auth-token": "callers"}) == "first"
 
 
 async def test_a_file_that_was_written_anew_is_read_again(path: Path) -> None:
-    credential = TokenFile(path)
+    credential = token_file(path)
     assert await token_of(credential) == "first"
     write(path, "second-one")
     assert await token_of(credential) == "second-one"
 
 
 async def test_a_file_that_was_replaced_is_read_again(path: Path) -> None:
-    credential = TokenFile(path)
+    credential = token_file(path)
     assert await token_of(credential) == "first"
     new = path.with_suffix(".new")
     new.write_text("other\n", encoding="ascii")
@@ -109,7 +118,7 @@ async def test_a_mounted_secret_whose_folder_was_swapped_is_read_again(tmp_path:
         (tmp_path / version / "token").write_text(token, encoding="ascii")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "token").symlink_to("..data/token")
-    credential = TokenFile(tmp_path / "token")
+    credential = token_file(tmp_path / "token")
     assert await token_of(credential) == "first"
     (tmp_path / "..data_tmp").symlink_to("..2")
     (tmp_path / "..data_tmp").replace(tmp_path / "..data")
@@ -135,7 +144,7 @@ Spoil = Callable[[Path], object]
 async def test_a_file_without_a_token_keeps_the_last_good_one_until_there_is_a_new_one(
     path: Path, spoil: Spoil
 ) -> None:
-    credential = TokenFile(path)
+    credential = token_file(path)
     assert await token_of(credential) == "first"
     spoil(path)
     assert await token_of(credential) == "first"
@@ -145,12 +154,12 @@ async def test_a_file_without_a_token_keeps_the_last_good_one_until_there_is_a_n
 
 
 @spoilt
-async def test_without_any_token_yet_there_is_no_source_until_there_is_one(path: Path, spoil: Spoil) -> None:
-    credential = TokenFile(path)
+def test_without_any_token_at_first_there_is_no_credential(path: Path, spoil: Spoil) -> None:
     spoil(path)
-    assert await reason_of(credential) == "CREDENTIAL_SOURCE_UNAVAILABLE"
-    write(path, "second-one")
-    assert await token_of(credential) == "second-one"
+    with pytest.raises(BadFileError) as raised:
+        token_file(path)
+    assert raised.value.path == path
+    assert CANARY not in f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
 
 
 @spoilt
@@ -158,9 +167,9 @@ async def test_the_log_names_the_file_and_never_what_it_holds(
     path: Path, spoil: Spoil, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    credential = TokenFile(path)
+    credential = token_file(path)
     spoil(path)
-    await reason_of(credential)
+    await token_of(credential)
     (record,) = caplog.records
     assert record.levelname == "ERROR"
     assert str(path) in caplog.text
@@ -168,7 +177,7 @@ async def test_the_log_names_the_file_and_never_what_it_holds(
 
 
 async def test_trouble_is_logged_once_not_for_every_call(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    credential = TokenFile(path)
+    credential = token_file(path)
     await token_of(credential)
     become_folder(path)
     for _ in range(10):
@@ -178,7 +187,7 @@ async def test_trouble_is_logged_once_not_for_every_call(path: Path, caplog: pyt
 
 async def test_nothing_is_logged_while_all_is_well(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await token_of(TokenFile(path))
+    await token_of(token_file(path))
     await token_of(StaticToken(CANARY))
     await token_of(CallerToken(), {"x-auth-token": CANARY})
     assert caplog.records == []
@@ -186,7 +195,7 @@ async def test_nothing_is_logged_while_all_is_well(path: Path, caplog: pytest.Lo
 
 async def test_no_repr_shows_the_token(path: Path) -> None:
     write(path, CANARY)
-    from_file = TokenFile(path)
+    from_file = token_file(path)
     assert await token_of(from_file) == CANARY
     for credential in (from_file, StaticToken(CANARY)):
         assert CANARY not in f"{credential!r} {credential}"

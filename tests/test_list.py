@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 import pytest
 import trustme
-from commands import PATIENCE, Run, Start
 
+from commands import PATIENCE, Run, Start
 from gateway.cli.render import FIELDS
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
@@ -45,7 +45,9 @@ class Listing:
 
 @pytest.fixture
 async def gateway(upstream: ScriptedUpstream) -> Any:
-    settings = Settings(upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", drain_grace="1s")
+    settings = Settings(
+        upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen=None, drain_grace="1s"
+    )
     async with Gateway(settings) as running:
         yield running.addresses[0]
 

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.core import errors, status
 from gateway.server.gateway import Gateway
-from gateway.settings.load import flag, variable
-from gateway.settings.model import PREFIX, Settings
+from gateway.settings.model import PREFIX, SECRETS, Settings
+from gateway.settings.names import flag, variable
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 
@@ -32,9 +32,9 @@ def test_the_table_of_settings_is_complete() -> None:
     written = Settings.model_construct().model_dump(mode="json")
     expected = [
         [
-            "" if name == "token" else flag(name),
+            "" if name in SECRETS else flag(name),
             variable(name).removeprefix(PREFIX),
-            {None: "", True: "on"}.get(written[name], str(written[name])),
+            {None: "", True: "on", False: "off"}.get(written[name], str(written[name])),
         ]
         for name in Settings.model_fields
     ]
@@ -66,7 +66,7 @@ def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
 async def test_the_example_in_python_runs(capfd: pytest.CaptureFixture[str]) -> None:
     example = README.partition("```python\n")[2].partition("```")[0]
     async with running(make_app(default_repositories())) as url:
-        settings = Settings(upstream_url=url, auth="none", listen="127.0.0.1:0")
+        settings = Settings(upstream_url=url, auth="none", listen="127.0.0.1:0", admin_listen=None)
         async with Gateway(settings) as gateway:
             code = example.replace("127.0.0.1:50051", gateway.addresses[0])
             await asyncio.to_thread(exec, code, {"__name__": "__main__"})

@@ -15,7 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from conftest import Connect
 from failures import failure_of, read_failure
-from gateway.server.gateway import MAX_REQUEST_BYTES, Gateway, ListenError
+from gateway.server.errors import ListenError
+from gateway.server.gateway import MAX_REQUEST_BYTES, Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -32,7 +33,12 @@ def health_stub(channel: grpc.aio.Channel) -> Any:
 
 
 def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
-    defaults: dict[str, object] = {"auth": "none", "listen": "127.0.0.1:0", "upstream_url": upstream.url}
+    defaults: dict[str, object] = {
+        "auth": "none",
+        "listen": "127.0.0.1:0",
+        "admin_listen": None,
+        "upstream_url": upstream.url,
+    }
     return Settings(**defaults | more)
 
 

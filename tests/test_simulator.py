@@ -18,6 +18,7 @@ from gateway.core.convert import PageConverter
 from gateway.core.error_body import ErrorBody, read_error_body
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
+from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
 from gateway.simulator.data import PARTNER, Repository, default_repositories, load_repositories
 from steps import run
@@ -65,9 +66,12 @@ REPOSITORIES = (
 
 
 @asynccontextmanager
-async def simulator(repositories: Sequence[Repository] = REPOSITORIES, **faults: Any) -> AsyncIterator[Ask]:
+async def simulator(
+    repositories: Sequence[Repository] = REPOSITORIES, *, token: str = "", **faults: Any
+) -> AsyncIterator[Ask]:
     """Run a simulator and yield what sends it requests, with targets as they are."""
-    async with running(make_app(repositories, Faults(**faults))) as url, aiohttp.ClientSession() as session:
+    app = make_app(repositories, Faults(**faults), Doorkeeper(Access(token=token)))
+    async with running(app) as url, aiohttp.ClientSession() as session:
 
         async def ask(target: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
             request = session.request(method, URL(url + target, encoded=True), headers=headers, allow_redirects=False)

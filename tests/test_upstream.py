@@ -15,10 +15,12 @@ import trustme
 from conftest import Connect
 from failures import failure_of, read_failure
 from gateway.core.status import find_cause, is_page
+from gateway.metrics import Metrics
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.faults import to_gateway_error
+from gateway.upstream.tls import UpstreamTls
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page
 
 REQUEST = repos_pb2.ListReposRequest()
@@ -75,7 +77,8 @@ async def test_a_request_is_never_sent_a_second_time_by_itself(
 
 
 async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:
-    client = UpstreamClient("http://localhost:1", max_connections=1, attempt_timeout=1, max_response_bytes=1)
+    tls = UpstreamTls(None, None, Metrics())
+    client = UpstreamClient("http://localhost:1", tls, max_connections=1, attempt_timeout=1, max_response_bytes=1)
     async with aiohttp.ClientSession() as fresh, client:
         assert fresh._retry_connection is True
         assert client._session._retry_connection is False

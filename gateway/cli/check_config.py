@@ -7,7 +7,7 @@ import json
 import click
 
 from gateway.cli.options import with_settings
-from gateway.settings.model import Settings
+from gateway.settings.model import SECRETS, Settings
 
 
 @click.command("check-config")
@@ -18,8 +18,10 @@ def command(settings: Settings) -> None:
     Where something is wrong, print everything that is, and exit with 2.
     """
     for name, value in settings.model_dump(mode="json").items():
-        if value is None:
+        if value is None and Settings.model_fields[name].default is None:
             click.echo(f"# {name} is not set")
+        elif value is None:
+            click.echo(f'{name} = ""')
         else:
-            comment = "# " if name == "token" else ""
+            comment = "# " if name in SECRETS else ""
             click.echo(f"{comment}{name} = {json.dumps(value, ensure_ascii=False)}")

@@ -31,7 +31,9 @@ def command(keep: bool) -> None:
 
 async def _demo(keep: bool) -> None:
     async with running(make_app(default_repositories())) as upstream_url:
-        settings = Settings(upstream_url=upstream_url, auth=Auth.NONE, listen=("127.0.0.1:0",), drain_grace=1.0)
+        settings = Settings(
+            upstream_url=upstream_url, auth=Auth.NONE, listen=("127.0.0.1:0",), admin_listen=None, drain_grace=1.0
+        )
         async with Gateway(settings) as gateway:
             target = gateway.addresses[0]
             click.echo(f"gRPC client -> gateway {target} -> SWR (embedded) {upstream_url}\n")

@@ -12,11 +12,9 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from gateway.settings.load import SettingsError, flag, load_settings, variable
-from gateway.settings.model import Settings
-
-# Flags are seen by everyone who can list processes.
-_SECRETS = frozenset({"token"})
+from gateway.settings.load import SettingsError, load_settings
+from gateway.settings.model import SECRETS, Settings
+from gateway.settings.names import flag, variable
 
 BAD_SETTINGS = 2
 
@@ -43,7 +41,7 @@ def with_settings(run: Callable[[Settings], None]) -> Command:
     decorated: Command = command
     defaults = Settings.model_construct().model_dump(mode="json")
     for name, field in reversed(Settings.model_fields.items()):
-        if name not in _SECRETS:
+        if name not in SECRETS:
             decorated = _option(name, field, defaults[name])(decorated)
     config_help = "TOML file with settings; flags and environment win over it."
     return click.option("--config", type=click.Path(path_type=Path), help=config_help)(decorated)
@@ -51,7 +49,7 @@ def with_settings(run: Callable[[Settings], None]) -> Command:
 
 def _option(name: str, field: FieldInfo, default: object) -> Callable[[Command], Command]:
     notes = [f"[{variable(name)}]"]
-    if default is not None:
+    if default not in (None, ""):
         notes.insert(0, f"[default: {_written(default)}]")
     text = "  ".join([str(field.description), *notes])
     if isinstance(default, bool):

@@ -10,8 +10,10 @@ import sys
 import click
 
 from gateway.cli.options import with_settings
+from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
-from gateway.server.gateway import Gateway, ListenError
+from gateway.server.errors import ListenError
+from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 
 
@@ -21,13 +23,14 @@ def command(settings: Settings) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one leaves at once.
 
     Settings come from flags, from the environment variables named in brackets, and from a TOML file, in this order.
-    Secrets have no flags: SWR_GATEWAY_TOKEN.
+    Secrets have no flags, for everyone who can list processes sees flags: SWR_GATEWAY_TOKEN, SWR_GATEWAY_ACCESS_KEY,
+    SWR_GATEWAY_SECRET_KEY, SWR_GATEWAY_SECURITY_TOKEN, SWR_GATEWAY_IAM_PASSWORD.
     """
     configure_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(_serve(settings))
-    except ListenError as error:
-        click.echo(f"error: --listen: {error}", err=True)
+    except (ListenError, BadFileError) as error:
+        click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except asyncio.CancelledError:
         sys.exit(1)

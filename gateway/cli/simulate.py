@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+from aiohttp import web
 
 from gateway.cli.durations import DURATION
+from gateway.settings.names import flag
 from gateway.settings.types import LAST_PORT
+from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
+
+# Where the first is given, the second must be.
+_TOGETHER = (
+    ("access_key", "secret_key"),
+    ("secret_key", "access_key"),
+    ("security_token", "access_key"),
+    ("username", "password"),
+    ("password", "username"),
+)
 
 
 @click.command("simulate")
@@ -21,7 +35,15 @@ from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositori
 @click.option(
     "--repos", type=click.IntRange(0), default=DEFAULT_COUNT, show_default=True, help="Repositories to make up."
 )
-@click.option("--token", default="", help="Let in only requests with this X-Auth-Token.")
+@click.option("--token", default="", help="Let in requests with this X-Auth-Token.")
+@click.option("--access-key", default="", help="Let in requests that are signed with this key and --secret-key.")
+@click.option("--secret-key", default="", help="What belongs to --access-key. An invented one: others see flags.")
+@click.option("--security-token", default="", help="What belongs to --access-key if it is a temporary one.")
+@click.option("--username", default="", help="Let in tokens that /v3/auth/tokens issued to this user.")
+@click.option("--password", default="", help="What belongs to --username. An invented one: others see flags.")
+@click.option(
+    "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Of issued tokens."
+)
 @click.option("--latency", type=DURATION, default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms.")
 @click.option("--error-status", type=click.IntRange(200, 599), default=None, help="HTTP status of every answer.")
 @click.option(
@@ -42,14 +64,17 @@ def command(
     listen: str,
     data: Path | None,
     repos: int,
-    token: str,
     latency: float,
     error_status: int | None,
     error_shape: str,
     malformed: str | None,
     content_range: bool,
+    **access: Any,
 ) -> None:
-    """Run the embedded upstream: SWR's list of image repositories, with faults on demand, until SIGTERM or SIGINT."""
+    """Run the embedded upstream: SWR's list of image repositories, with faults on demand, until SIGTERM or SIGINT.
+
+    It lets everyone in unless it is told whom: by token, by signature, or by a token of its own identity service.
+    """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > LAST_PORT:
         raise click.BadParameter("must be host:port", param_hint="--listen")
@@ -59,13 +84,22 @@ def command(
         Shape(error_shape),
         Malformed(malformed) if malformed else None,
         content_range,
-        token,
     )
+    allowed = _access(access)
+    repositories = _repositories(data, repos)
+    app = make_app(repositories, faults, Doorkeeper(allowed))
     try:
-        asyncio.run(_simulate(_repositories(data, repos), faults, host.strip("[]"), int(port)))
+        asyncio.run(_simulate(app, len(repositories), allowed, host.strip("[]"), int(port)))
     except OSError as error:
         click.echo(f"error: --listen: cannot listen on {listen}: {error.strerror}", err=True)
         sys.exit(1)
+
+
+def _access(options: dict[str, Any]) -> Access:
+    for name, other in _TOGETHER:
+        if options[name] and not options[other]:
+            raise click.BadParameter(f"must be given together with {flag(other)}", param_hint=flag(name))
+    return Access(**options)
 
 
 def _repositories(data: Path | None, count: int) -> list[Repository]:
@@ -77,12 +111,23 @@ def _repositories(data: Path | None, count: int) -> list[Repository]:
         raise click.BadParameter(f"cannot use {data}: {error}", param_hint="--data") from error
 
 
-async def _simulate(repositories: list[Repository], faults: Faults, host: str, port: int) -> None:
+async def _simulate(app: web.Application, count: int, access: Access, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(make_app(repositories, faults), host, port) as url:
-        auth = "--auth passthrough" if faults.token else "--auth none"
-        click.echo(f"{len(repositories)} repositories on {url}")
-        click.echo(f"In another terminal: swr-gateway serve --upstream-url {url} {auth}")
+    async with running(app, host, port) as url:
+        click.echo(f"{count} repositories on {url}")
+        click.echo(f"In another terminal: {_how_to_serve(url, access)}")
         await stop.wait()
+
+
+def _how_to_serve(url: str, access: Access) -> str:
+    """Return the command of a gateway that is let in."""
+    serve = f"swr-gateway serve --upstream-url {url}"
+    if access.username:
+        user = f"--iam-username {shlex.quote(access.username)} --iam-domain any --iam-project any"
+        return f"SWR_GATEWAY_IAM_PASSWORD=... {serve} --auth iam --iam-url {url} {user}"
+    if access.access_key:
+        temporary = " SWR_GATEWAY_SECURITY_TOKEN=..." if access.security_token else ""
+        return f"SWR_GATEWAY_ACCESS_KEY=... SWR_GATEWAY_SECRET_KEY=...{temporary} {serve} --auth aksk"
+    return f"{serve} --auth {'passthrough' if access.token else 'none'}"

@@ -53,7 +53,9 @@ def open_channel(target: str, tls: grpc.ChannelCredentials | None, options: Opti
         tls: What the connection is secured with; None for plain text.
         options: Channel arguments of gRPC; they win over those of this module.
     """
-    together = tuple((dict(_OPTIONS) | dict(options)).items())
+    # Without a name of its own, a socket file's path would have to stand in the certificate.
+    local = {"grpc.default_authority": "localhost"} if target.startswith("unix:") else {}
+    together = tuple((dict(_OPTIONS) | local | dict(options)).items())
     if tls is None:
         return grpc.aio.insecure_channel(target, together)
     return grpc.aio.secure_channel(target, tls, together)

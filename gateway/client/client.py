@@ -12,7 +12,7 @@ import grpc
 from gateway.client.channel import Options, open_channel
 from gateway.client.errors import to_call_error
 from gateway.client.resume import resumed
-from gateway.credentials import CALLER_TOKEN, is_token
+from gateway.core.tokens import CALLER_TOKEN, is_token
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 

@@ -57,15 +57,20 @@ def read_error_body(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorBody:
     except (ValueError, RecursionError):  # shape 7
         return ErrorBody()
     return ErrorBody(
-        code=_first_text(error, _CODE_KEYS, _CODE),
+        code=unless_secret(_first_text(error, _CODE_KEYS, _CODE), secrets),
         message=_clean(_first_text(error, _MESSAGE_KEYS), secrets),
-        request_id=readable_request_id(error.get("request_id")),
+        request_id=unless_secret(readable_request_id(error.get("request_id")), secrets),
     )
 
 
 def readable_request_id(value: object) -> str:
     """Return the upstream's name of a request, or nothing where it is no name that can be passed on."""
     return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
+
+
+def unless_secret(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text, or nothing where it shows a secret."""
+    return "" if any(secret in text for secret in secrets if secret) else text
 
 
 def _find_error(value: Any) -> dict[str, Any]:

@@ -85,6 +85,9 @@ UNREADABLE_REQUEST = Cause(
 CREDENTIAL_MISSING = Cause(
     code_pb2.UNAUTHENTICATED, "CREDENTIAL_MISSING", "send the upstream's token as `x-auth-token` metadata"
 )
+CALLER_NOT_ALLOWED = Cause(
+    code_pb2.PERMISSION_DENIED, "CALLER_NOT_ALLOWED", "the caller's certificate has none of the names that may call"
+)
 DEADLINE_EXCEEDED = Cause(
     code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the call's deadline passed before the upstream had answered"
 )
@@ -96,8 +99,8 @@ GATEWAY_DRAINING = Cause(code_pb2.UNAVAILABLE, "GATEWAY_DRAINING", "the gateway 
 GATEWAY_OVERLOADED = Cause(
     code_pb2.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED", "too many calls wait for the upstream", retry_delay=1.0
 )
-CREDENTIAL_UNREADABLE = Cause(
-    code_pb2.UNAVAILABLE, "CREDENTIAL_SOURCE_UNAVAILABLE", "the gateway has no credential for the upstream"
+CREDENTIAL_UNAVAILABLE = Cause(
+    code_pb2.UNAVAILABLE, "CREDENTIAL_SOURCE_UNAVAILABLE", "the gateway has no credential for the upstream at this time"
 )
 
 # The upstream's side: no HTTP status, or none that can be trusted.

@@ -14,12 +14,17 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.convert import PageConverter
-from gateway.credentials import CallerToken, Credential, NoCredential, StaticToken, TokenFile
+from gateway.metrics import Metrics
+from gateway.server.admin import Admin
+from gateway.server.assembly import make_credential, server_tls, upstream_tls
+from gateway.server.errors import ListenError
+from gateway.server.fetching import PageFetcher
 from gateway.server.guard import Guard
 from gateway.server.health import HealthServicer
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
-from gateway.settings.model import Auth, Settings
+from gateway.server.tls import AllowedCallers, ServerTls
+from gateway.settings.model import Settings
 from gateway.upstream.client import UpstreamClient
 
 _log = logging.getLogger(__name__)
@@ -28,6 +33,11 @@ _log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 64 * 1024
 # A caller's own token has up to 20,000 characters, and the default of 8 KiB would refuse it.
 MAX_METADATA_BYTES = 32 * 1024
+
+# What keeps a gateway from serving, as /readyz tells it.
+STARTING = "starting"
+DRAINING = "draining"
+NO_TOKEN = "no token from IAM"
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -38,10 +48,6 @@ _OPTIONS = (
 )
 
 
-class ListenError(Exception):
-    """An address that cannot be listened on."""
-
-
 class Gateway:
     """A running gateway, as a context manager: inside it calls are served, and leaving it drains and stops.
 
@@ -50,37 +56,38 @@ class Gateway:
 
     Attributes:
         addresses: What it listens on, with the ports that were chosen for `:0`. Known inside the context.
+        admin_address: Where operators are answered; None where they are not.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._metrics = Metrics()
+        self._health = HealthServicer()
+        self._guard = Guard(AllowedCallers(settings.tls_allowed_sans).check)
         self.addresses: tuple[str, ...] = ()
+        self.admin_address: str | None = None
 
     async def __aenter__(self) -> Self:
         """Start.
 
         Raises:
             ListenError: An address cannot be listened on.
+            BadFileError: A file that the settings name cannot be used.
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            upstream = await stack.enter_async_context(
-                UpstreamClient(
-                    settings.origin,
-                    max_connections=settings.max_in_flight,
-                    attempt_timeout=settings.attempt_timeout,
-                    max_response_bytes=settings.max_response_bytes,
-                )
-            )
-            self._guard = Guard()
-            self._health = HealthServicer()
+            await self._health.hinder(STARTING, hinders=True)
+            if settings.admin_listen:
+                admin = Admin(settings.admin_listen, self._metrics, lambda: self._health.hindrances)
+                self.admin_address = (await stack.enter_async_context(admin)).address
+            servicer = await self._open_servicer(stack)
             self._server = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
-            self._add_services(upstream)
-            self.addresses = tuple(self._listen(address) for address in settings.listen)
-            await self._health.announce(serving=False)
+            self._add_services(servicer)
+            tls = server_tls(settings, self._metrics)
+            self.addresses = tuple(self._listen(address, tls) for address in settings.listen)
             await self._server.start()
             stack.push_async_callback(self._server.stop, None)
-            await self._health.announce(serving=True)
+            await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
         _log.info("serving on %s, upstream %s", ", ".join(self.addresses), settings.origin)
         return self
@@ -100,36 +107,55 @@ class Gateway:
         """
         _log.info("draining")
         self._guard.drain()
-        await self._health.announce(serving=False)
+        await self._health.hinder(DRAINING, hinders=True)
         await asyncio.sleep(self._settings.drain_delay)
         self._health.end_watches()
         await self._server.stop(self._settings.drain_grace)
         _log.info("stopped")
 
-    def _add_services(self, upstream: UpstreamClient) -> None:
+    async def _open_servicer(self, stack: AsyncExitStack) -> RepoServicer:
         settings = self._settings
-        servicer = RepoServicer(
-            upstream,
-            _credential(settings),
+        tls = upstream_tls(settings, self._metrics)
+        upstream = UpstreamClient(
+            settings.origin,
+            tls,
+            max_connections=settings.max_in_flight,
+            attempt_timeout=settings.attempt_timeout,
+            max_response_bytes=settings.max_response_bytes,
+        )
+        await stack.enter_async_context(upstream)
+        credential = make_credential(settings, tls, self._announce_token, self._metrics)
+        await stack.enter_async_context(credential)
+        return RepoServicer(
+            PageFetcher(upstream, credential, settings.dialect),
             PageConverter(settings.row_memo_bytes),
-            dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
         )
+
+    async def _announce_token(self, available: bool) -> None:
+        await self._health.hinder(NO_TOKEN, hinders=not available)
+
+    def _add_services(self, servicer: RepoServicer) -> None:
         self._server.add_generic_rpc_handlers((servicer.method_handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if settings.reflection:
+        if self._settings.reflection:
             add_reflection(self._server)
 
-    def _listen(self, address: str) -> str:
+    def _listen(self, address: str, tls: ServerTls | None) -> str:
         try:
             # A socket file that another process serves would be taken from it without a word.
-            port = 0 if _is_served(address) else self._server.add_insecure_port(address)
+            port = 0 if _is_served(address) else self._add_port(address, tls)
         except RuntimeError:
             port = 0
         if not port:
-            raise ListenError(f"cannot listen on {address}: in use, or not an address of this machine")
+            raise ListenError("--listen", address, "in use, or not an address of this machine")
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    def _add_port(self, address: str, tls: ServerTls | None) -> int:
+        if tls is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, tls.credentials())
 
 
 def _is_served(address: str) -> bool:
@@ -138,16 +164,3 @@ def _is_served(address: str) -> bool:
         return False
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(urlsplit(address).path) == 0
-
-
-def _credential(settings: Settings) -> Credential:
-    match settings.auth:
-        case Auth.NONE:
-            return NoCredential()
-        case Auth.PASSTHROUGH:
-            return CallerToken()
-        case Auth.TOKEN if settings.token:
-            return StaticToken(settings.token.get_secret_value())
-        case Auth.TOKEN:
-            assert settings.token_file is not None  # by the rules of gateway.settings.load
-            return TokenFile(settings.token_file)

@@ -31,12 +31,24 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Admit: TypeAlias = Callable[[Context], None]
+
+HEALTH = "/grpc.health.v1.Health/"
+
+
+def admit_all(context: Context) -> None:
+    """Let everyone in."""
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Turns exceptions into statuses, for all four shapes of calls."""
+    """Lets callers in, and turns exceptions into statuses, for all four shapes of calls.
 
-    def __init__(self) -> None:
+    Args:
+        admit: Raises GatewayError where a caller may not call; whoever asks for the health of the gateway may.
+    """
+
+    def __init__(self, admit: Admit = admit_all) -> None:
+        self._admit = admit
         self._guarded: dict[Handler, Handler] = {}
         self._draining = False
 
@@ -55,30 +67,34 @@ class Guard(grpc.aio.ServerInterceptor):
             return None
         guarded = self._guarded.get(handler)
         if guarded is None:
-            guarded = self._guarded[handler] = self._wrap(handler)
+            admit = admit_all if handler_call_details.method.startswith(HEALTH) else self._admit
+            guarded = self._guarded[handler] = self._wrap(handler, admit)
         return guarded
 
-    def _wrap(self, handler: Handler) -> Handler:
+    def _wrap(self, handler: Handler, admit: Admit) -> Handler:
         """Wrap one of the four shapes. A single request is read inside of the guard, for it may be unreadable."""
         read, write = handler.request_deserializer, handler.response_serializer
         match handler.request_streaming, handler.response_streaming:
             case False, False:
-                return grpc.unary_unary_rpc_method_handler(self._guard_unary(handler.unary_unary, read, write))
+                return grpc.unary_unary_rpc_method_handler(self._guard_unary(handler.unary_unary, admit, read, write))
             case True, False:
-                return grpc.stream_unary_rpc_method_handler(self._guard_unary(handler.stream_unary, None, write), read)
+                return grpc.stream_unary_rpc_method_handler(
+                    self._guard_unary(handler.stream_unary, admit, None, write), read
+                )
             case False, True:
                 return grpc.unary_stream_rpc_method_handler(
-                    self._guard_stream(handler.unary_stream, read), response_serializer=write
+                    self._guard_stream(handler.unary_stream, admit, read), response_serializer=write
                 )
             case _:
                 return grpc.stream_stream_rpc_method_handler(
-                    self._guard_stream(handler.stream_stream, None), read, write
+                    self._guard_stream(handler.stream_stream, admit, None), read, write
                 )
 
-    def _guard_unary(self, inner: Any, deserialize: Any, serialize: Any) -> Any:
+    def _guard_unary(self, inner: Any, admit: Admit, deserialize: Any, serialize: Any) -> Any:
         async def guarded(request: Any, context: Context) -> Any:
             call = _begin(context)
             try:
+                admit(context)
                 response = await inner(deserialize(request) if deserialize else request, context)
                 return serialize(response) if serialize else response
             except BaseException as exception:
@@ -87,12 +103,13 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _guard_stream(self, inner: Any, deserialize: Any) -> Any:
+    def _guard_stream(self, inner: Any, admit: Admit, deserialize: Any) -> Any:
         """Guard a handler that yields its messages, or one that writes them to the context: grpc.aio serves both."""
 
         async def guarded_writer(request: Any, context: Context) -> None:
             call = _begin(context)
             try:
+                admit(context)
                 await inner(deserialize(request) if deserialize else request, context)
             except BaseException as exception:
                 await self._answer(exception, context, call)
@@ -101,6 +118,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
             call = _begin(context)
             try:
+                admit(context)
                 async for message in inner(deserialize(request) if deserialize else request, context):
                     yield message
             except BaseException as exception:

@@ -14,17 +14,24 @@ SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
 
 
 class HealthServicer(health.aio.HealthServicer):
-    """Tells whether the gateway serves: not before its port is open, and no more once it drains."""
+    """Tells whether the gateway serves: it does where nothing hinders it.
+
+    Attributes:
+        hindrances: What keeps the gateway from serving, in words for operators.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[Any]] = set()
         self._status: int = health_pb2.HealthCheckResponse.NOT_SERVING
+        self.hindrances: tuple[str, ...] = ()
 
-    async def announce(self, *, serving: bool) -> None:
-        """Tell all who ask or watch whether calls are served."""
+    async def hinder(self, hindrance: str, *, hinders: bool) -> None:
+        """Begin or end a hindrance, and tell all who ask or watch."""
+        others = tuple(other for other in self.hindrances if other != hindrance)
+        self.hindrances = (*others, hindrance) if hinders else others
         response = health_pb2.HealthCheckResponse
-        self._status = response.SERVING if serving else response.NOT_SERVING
+        self._status = response.NOT_SERVING if self.hindrances else response.SERVING
         for service in SERVICES:
             await self.set(service, self._status)
 

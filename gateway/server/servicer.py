@@ -9,13 +9,13 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 
 from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
-from gateway.core.filter import Dialect, Page, RepoQuery, read_list_request, read_stream_request, request_target
+from gateway.core.filter import Page, read_list_request, read_stream_request
 from gateway.core.stream import StreamAssembler
-from gateway.credentials import Credential
 from gateway.server.call import current_call
+from gateway.server.fetching import PageFetcher
 from gateway.server.paging import read_pages
 from gateway.swr.v1 import repos_pb2
-from gateway.upstream.client import Answer, Deadline, UpstreamClient
+from gateway.upstream.client import Answer, Deadline
 
 SERVICE_NAME = repos_pb2.DESCRIPTOR.services_by_name["RepoService"].full_name
 
@@ -27,35 +27,29 @@ class RepoServicer:
     """Serves RepoService.
 
     Args:
-        upstream: Where the repositories are.
-        credential: Signs each upstream request in.
+        fetcher: Fetches pages from the upstream.
         converter: Makes the reply of the upstream's answer.
-        dialect: How the upstream wants its filter.
         timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
         prefetch: Pages that a stream fetches ahead.
     """
 
     def __init__(
         self,
-        upstream: UpstreamClient,
-        credential: Credential,
+        fetcher: PageFetcher,
         converter: PageConverter,
         *,
-        dialect: Dialect,
         timeout: float,
         prefetch: int,
     ) -> None:
-        self._upstream = upstream
-        self._credential = credential
+        self._fetcher = fetcher
         self._converter = converter
-        self._dialect = dialect
         self._timeout = timeout
         self._prefetch = prefetch
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> SerializedPage:
         """List one page: one call is one upstream request."""
         query = read_list_request(request)
-        answer = await self._fetch(query, context)
+        answer = await self._fetcher.fetch(query, current_call(), self._deadline(context))
         return await _breathing(self._converter.convert(answer.body, answer.content_range, query.page))
 
     async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
@@ -64,7 +58,7 @@ class RepoServicer:
         assert query.page is not None  # a stream always pages
 
         async def fetch(page: Page) -> Answer:
-            return await self._fetch(query._replace(page=page), context)
+            return await self._fetcher.fetch(query._replace(page=page), current_call(), self._deadline(context))
 
         async def convert(page: Page, answer: Answer) -> RowPage:
             return await _breathing(self._converter.convert_rows(answer.body, answer.content_range, page))
@@ -88,17 +82,6 @@ class RepoServicer:
                     request_deserializer=repos_pb2.StreamReposRequest.FromString,
                 ),
             },
-        )
-
-    async def _fetch(self, query: RepoQuery, context: Context) -> Answer:
-        target = request_target(query, self._dialect)
-        deadline = self._deadline(context)
-        call = current_call()
-        return await self._upstream.get(
-            target,
-            request_id=call.request_id,
-            credential=await self._credential.headers(target, call.metadata),
-            deadline=deadline,
         )
 
     def _deadline(self, context: Context) -> Deadline:

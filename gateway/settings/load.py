@@ -12,10 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.credentials import is_token
 from gateway.settings.model import PREFIX, Auth, Settings
+from gateway.settings.names import flag, variable
+from gateway.settings.rules import find_contradictions
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+_SDK_VARIABLES = {
+    "access_key": "HUAWEICLOUD_SDK_AK",
+    "secret_key": "HUAWEICLOUD_SDK_SK",
+    "security_token": "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+}
 
 # What Kubernetes puts into every container beside a Service that is named swr-gateway.
 _OF_KUBERNETES = re.compile(
@@ -35,16 +42,6 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def flag(name: str) -> str:
-    """Return a setting's flag."""
-    return "--" + name.replace("_", "-")
-
-
-def variable(name: str) -> str:
-    """Return a setting's environment variable."""
-    return PREFIX + name.upper()
-
-
 def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
     """Merge the three sources and check the result.
 
@@ -59,20 +56,44 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     file, problems = _read_file(config)
     environment = {name: os.environ[variable(name)] for name in Settings.model_fields if variable(name) in os.environ}
     given = {**file, **environment, **flags}
+    sdk = _sdk_variables(given)
+    given |= {name: os.environ[place] for name, place in sdk.items()}
     places = {
+        **sdk,
         **{name: f"{name} in {config}" for name in file},
         **{name: variable(name) for name in environment},
         **{name: flag(name) for name in flags},
     }
     problems += _misspelt_variables()
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        problems += [_explain(detail, places) for detail in error.errors()]
-    problems += _contradictions({name: value for name, value in given.items() if value not in ("", None)}, places)
+    settings, bad = _validate(given, places)
+    problems += bad
+    problems += find_contradictions(
+        settings, {name for name, value in given.items() if value not in ("", None)}, places
+    )
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _validate(given: Mapping[str, Any], places: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """Check each setting by itself; those that are bad are explained, and left out of what is returned."""
+    try:
+        return Settings(**given), []
+    except ValidationError as error:
+        details = error.errors()
+    bad = {detail["loc"][0] for detail in details}
+    rest = Settings(**{name: value for name, value in given.items() if name not in bad})
+    return rest, [_explain(detail, places) for detail in details]
+
+
+def _sdk_variables(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables of the cloud's own SDK that stand in for an access key: all of it, or nothing.
+
+    Half of one key and half of another would sign wrongly, and the cloud locks a key after five wrong signatures.
+    """
+    if given.get("auth") != Auth.AKSK or given.keys() & _SDK_VARIABLES.keys():
+        return {}
+    return {name: place for name, place in _SDK_VARIABLES.items() if os.environ.get(place)}
 
 
 def _read_file(config: Path | None) -> tuple[dict[str, Any], list[str]]:
@@ -100,27 +121,3 @@ def _misspelt_variables() -> Iterator[str]:
 def _explain(detail: Any, places: Mapping[str, str]) -> str:
     name, text = detail["loc"][0], detail["msg"]
     return f"{places[name]}: {text.removeprefix('Value error, ').replace('Input should be', 'must be')}"
-
-
-def _contradictions(given: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
-    """Rules between settings, looked at even where single ones are wrong."""
-    if "upstream_url" in given and "region" in given:
-        yield f"{places['upstream_url']}, {places['region']}: give one of them, not both"
-    if "upstream_url" not in given and "region" not in given:
-        yield (
-            "--upstream-url (SWR_GATEWAY_UPSTREAM_URL), --region (SWR_GATEWAY_REGION): one of them must be given; "
-            "to try the gateway without an account, start `swr-gateway simulate` and give "
-            "--upstream-url http://127.0.0.1:8080 --auth none"
-        )
-    if given.get("auth") == Auth.TOKEN:
-        yield from _token_problems(given, places)
-
-
-def _token_problems(given: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
-    token, path = given.get("token"), given.get("token_file")
-    if (token is None) == (path is None):
-        yield f"{places['auth']}: `token` needs one of SWR_GATEWAY_TOKEN and --token-file (SWR_GATEWAY_TOKEN_FILE)"
-    elif isinstance(token, str) and not is_token(token):
-        yield f"{places['token']}: must be visible ASCII without blanks"
-    elif isinstance(path, str) and not (Path(path).is_file() and os.access(path, os.R_OK)):
-        yield f"{places['token_file']}: cannot read {path}"

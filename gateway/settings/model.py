@@ -7,13 +7,26 @@ themselves is the help of `swr-gateway serve`.
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
 
 from gateway.core.filter import Dialect
-from gateway.settings.types import Addresses, Count, Duration, Origin, PositiveDuration, Region, Size, Unset
+from gateway.settings.types import (
+    Addresses,
+    Count,
+    Duration,
+    FilePath,
+    HeaderText,
+    HttpAddress,
+    Names,
+    Origin,
+    PositiveDuration,
+    Region,
+    Size,
+    Unset,
+)
 
 PREFIX = "SWR_GATEWAY_"
 
@@ -24,6 +37,8 @@ class Auth(StrEnum):
     NONE = "none"
     PASSTHROUGH = "passthrough"
     TOKEN = "token"
+    IAM = "iam"
+    AKSK = "aksk"
 
 
 class LogFormat(StrEnum):
@@ -50,6 +65,9 @@ class Settings(BaseModel):
     listen: Addresses = Field(
         ("127.0.0.1:50051",), description="gRPC address: host:port or unix:/path, several by comma."
     )
+    admin_listen: Annotated[HttpAddress | None, Unset] = Field(
+        "127.0.0.1:9464", description="HTTP address of /metrics, /livez and /readyz: host:port; empty is off."
+    )
     upstream_url: Annotated[Origin | None, Unset] = Field(
         None, description="The upstream: http(s)://host[:port], with no path."
     )
@@ -62,11 +80,29 @@ class Settings(BaseModel):
     )
     auth: Auth = Field(
         Auth.PASSTHROUGH,
-        description="Credential for the upstream: none, the caller's x-auth-token, or the gateway's own token.",
+        description="Credential for the upstream: none, the caller's x-auth-token, or the gateway's own: "
+        "a token, tokens from IAM, or signatures by access key.",
     )
-    token: Annotated[SecretStr | None, Unset] = Field(None, description="The token of auth=token.")
-    token_file: Annotated[Path | None, Unset] = Field(
+    token: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The token of auth=token.")
+    token_file: Annotated[FilePath | None, Unset] = Field(
         None, description="File with the token of auth=token, read again when it changes."
+    )
+    access_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The access key of auth=aksk.")
+    secret_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="What auth=aksk signs with.")
+    security_token: Annotated[SecretStr | None, Unset, HeaderText] = Field(
+        None, description="What comes with a temporary access key of auth=aksk."
+    )
+    project_id: Annotated[str | None, Unset, HeaderText] = Field(
+        None, description="Project of auth=aksk; without it, the region's own."
+    )
+    iam_url: Annotated[Origin | None, Unset] = Field(
+        None, description="IAM for auth=iam, with no path; without it https://iam.REGION.myhuaweicloud.com."
+    )
+    iam_username: Annotated[str | None, Unset] = Field(None, description="IAM user of auth=iam.")
+    iam_password: Annotated[SecretStr | None, Unset] = Field(None, description="That user's password.")
+    iam_domain: Annotated[str | None, Unset] = Field(None, description="Name of the account that the user belongs to.")
+    iam_project: Annotated[str | None, Unset] = Field(
+        None, description="Name of the project that tokens are for; without it, the region."
     )
     timeout: PositiveDuration = Field(
         15.0,
@@ -77,6 +113,30 @@ class Settings(BaseModel):
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
     prefetch: Count = Field(4, description="Pages that StreamRepos fetches ahead.")
     row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
+    tls_cert: Annotated[FilePath | None, Unset] = Field(
+        None, description="The gateway's certificate in PEM, which callers see; read again when it changes."
+    )
+    tls_key: Annotated[FilePath | None, Unset] = Field(None, description="That certificate's key in PEM.")
+    tls_client_ca: Annotated[FilePath | None, Unset] = Field(
+        None, description="Certificates in PEM of those who vouch for callers: mutual TLS, no caller without one."
+    )
+    tls_allowed_sans: Names = Field(
+        (),
+        description="Callers who are let in: DNS names or SPIFFE ids of their certificates, several by comma, "
+        "SPIFFE ids also with a trailing *. Without it, all that the client CA vouches for.",
+    )
+    upstream_ca: Annotated[FilePath | None, Unset] = Field(
+        None, description="Certificates in PEM of those who vouch for the upstream, instead of the system's."
+    )
+    upstream_client_cert: Annotated[FilePath | None, Unset] = Field(
+        None, description="The gateway's certificate in PEM, which the upstream sees."
+    )
+    upstream_client_key: Annotated[FilePath | None, Unset] = Field(None, description="That certificate's key in PEM.")
+    allow_insecure: bool = Field(
+        False,
+        description="Let callers beyond this machine use the gateway's own credential without mutual TLS, "
+        "and send credentials to an http:// upstream.",
+    )
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."
     )
@@ -89,3 +149,16 @@ class Settings(BaseModel):
     def origin(self) -> str:
         """The upstream's scheme, host and port."""
         return self.upstream_url or f"https://swr-api.{self.region}.myhuaweicloud.com"
+
+    @property
+    def iam_origin(self) -> str:
+        """IAM's scheme, host and port."""
+        return self.iam_url or f"https://iam.{self.region}.myhuaweicloud.com"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in get_args(field.annotation)
+
+
+# They have no flags, for everyone who can list processes sees flags.
+SECRETS = frozenset(name for name, field in Settings.model_fields.items() if _is_secret(field))

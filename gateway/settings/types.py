@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr
+
+from gateway.core.tokens import is_token
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,30})?)(ms|s|m|h)", re.ASCII)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -14,6 +18,7 @@ _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
 _ORIGIN = re.compile(rf"(?i:(https?))://({_HOST}(?::(\d{{1,5}}))?)/?", re.ASCII)
+_NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?:/[\w.-]+)*(?:/[\w.-]*\*)?", re.ASCII)
 LAST_PORT = 65535
 LONGEST = 250_000 * 3600.0  # seconds: some thirty years
 
@@ -79,6 +84,8 @@ def write_bytes(size: int) -> str:
 def _read_addresses(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be host:port or unix:/path, several by comma")  # noqa: TRY004 - told among the other problems
     return value
 
 
@@ -93,6 +100,44 @@ def _is_address(address: str) -> bool:
         return address.startswith("unix:/")
     match = _HOST_PORT.fullmatch(address)
     return match is not None and int(match[1]) <= LAST_PORT
+
+
+def _check_http_address(address: str) -> str:
+    if address.startswith("unix:") or not _is_address(address):
+        raise ValueError("must be host:port, or empty for none")
+    return address
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host, by its name or address alone."""
+    host = host.strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _read_names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",")) if value else ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be DNS names or SPIFFE ids, several by comma")  # noqa: TRY004 - told among the other problems
+    return value
+
+
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_NAME.fullmatch, names)):
+        raise ValueError(
+            "must be DNS names or SPIFFE ids, several by comma; "
+            "a `*` only at the end of a SPIFFE id, behind its trust domain"
+        )
+    return names
+
+
+def _check_header(text: SecretStr | str | None) -> SecretStr | str | None:
+    if text is not None and not is_token(text if isinstance(text, str) else text.get_secret_value()):
+        raise ValueError("must be visible ASCII without blanks")
+    return text
 
 
 def _check_origin(url: str) -> str:
@@ -113,7 +158,16 @@ def _empty_is_unset(value: object) -> object:
     return None if value == "" else value
 
 
+def _check_path(value: object) -> object:
+    """A key pasted where its path belongs would be shown in what is said of the path."""
+    if not isinstance(value, str | Path) or re.search(r"[\0\r\n]", str(value)):
+        raise ValueError("must be the path of a file")
+    return value
+
+
 Unset = BeforeValidator(_empty_is_unset)
+FilePath = Annotated[Path, BeforeValidator(_check_path)]
+HeaderText = AfterValidator(_check_header)
 Duration = Annotated[
     float,
     Field(allow_inf_nan=False),
@@ -129,6 +183,10 @@ Addresses = Annotated[
     BeforeValidator(_read_addresses),
     AfterValidator(_check_addresses),
     PlainSerializer(",".join),
+]
+HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_names), PlainSerializer(",".join)
 ]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 Region = Annotated[str, AfterValidator(_check_region)]

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gateway.core.iam import TOKENS_PATH
+from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.data import Repository
 from gateway.simulator.query import BadQueryError, Filter, read_query
 
@@ -58,7 +60,6 @@ class Faults:
             its own.
         malformed: What is wrong with every page.
         content_range: Whether Content-Range is sent.
-        token: The only X-Auth-Token that is let in; empty lets everyone in.
     """
 
     latency: float = 0.0
@@ -66,20 +67,23 @@ class Faults:
     error_shape: Shape = Shape.LIST
     malformed: Malformed | None = None
     content_range: bool = True
-    token: str = ""
 
 
-def make_app(repositories: Sequence[Repository], faults: Faults | None = None) -> web.Application:
+def make_app(
+    repositories: Sequence[Repository], faults: Faults | None = None, doorkeeper: Doorkeeper | None = None
+) -> web.Application:
     """Build the application.
 
     Args:
         repositories: What there is to list, in this order.
         faults: What it does wrong.
+        doorkeeper: Whom it lets in; everyone without one.
     """
-    simulator = _Simulator(repositories, faults or Faults())
+    simulator = _Simulator(repositories, faults or Faults(), doorkeeper or Doorkeeper(Access()))
     app = web.Application(middlewares=[_request_ids(), simulator.interfere])
     app.router.add_get("/v2/manage/repos", simulator.list_repositories)
     app.router.add_get("/v2/manage/shared-repositories", simulator.list_repositories)
+    app.router.add_post(TOKENS_PATH, simulator.issue_token)
     return app
 
 
@@ -132,9 +136,10 @@ def _request_ids() -> Any:
 
 
 class _Simulator:
-    def __init__(self, repositories: Sequence[Repository], faults: Faults) -> None:
+    def __init__(self, repositories: Sequence[Repository], faults: Faults, doorkeeper: Doorkeeper) -> None:
         self._repositories = repositories
         self._faults = faults
+        self._doorkeeper = doorkeeper
         # Who pages through thousands of repositories asks for the same ones again and again.
         self._matches = lru_cache(maxsize=64)(self._find_matches)
 
@@ -147,16 +152,20 @@ class _Simulator:
         if faults.error_status:
             code = f"SVCSTG.SWR.{faults.error_status}0001"
             return error_response(faults.error_status, code, "simulated error", faults.error_shape, request)
-        if faults.token and request.headers.get("X-Auth-Token") != faults.token:
-            text = "Incorrect IAM authentication information: decrypt token fail"
-            return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
         return await handler(request)
+
+    async def issue_token(self, request: web.Request) -> web.Response:
+        """Answer as the identity service, IAM."""
+        return self._doorkeeper.issue(await request.read())
 
     def _find_matches(self, wanted: Filter) -> list[dict[str, Any]]:
         return [repository.record for repository in self._repositories if wanted.matches(repository)]
 
     async def list_repositories(self, request: web.Request) -> web.Response:
         """Answer a list request."""
+        if refusal := self._doorkeeper.refusal(request):
+            text = f"Incorrect IAM authentication information: {refusal}"
+            return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
         try:
             query = read_query(request.query)
         except BadQueryError as error:

@@ -12,7 +12,6 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from gateway import __version__
 from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import (
     DEADLINE_EXCEEDED,
@@ -25,22 +24,12 @@ from gateway.core.errors import (
 )
 from gateway.core.status import is_page, read_error
 from gateway.upstream.faults import to_gateway_error
+from gateway.upstream.session import open_session, read_at_most
+from gateway.upstream.tls import UpstreamTls
 
-# Tokens of the cloud come to 20,000 characters, and an answer may repeat one in a header.
-MAX_HEADER_BYTES = 64 * 1024
-# Below the default of the attempt's own limit, so that a host that is not there can be told from one that is slow.
-CONNECT_TIMEOUT = 3.0
-# Below what servers and load balancers commonly keep an idle connection for, so that we close it first.
-KEEPALIVE_TIMEOUT = 15.0
-DNS_TTL = 30
 # For what an error says beside its status.
 ERROR_BODY_TIMEOUT = 1.0
 
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip",
-    "User-Agent": f"swr-gateway/{__version__}",
-}
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 
 
@@ -68,18 +57,27 @@ class Answer:
 class UpstreamClient:
     """A pool of connections to one origin.
 
-    Nothing is shared between calls but connections: no cookies, no redirects, which would carry the caller's token to
-    another host, no proxies from the environment.
+    Nothing is shared between calls but connections.
 
     Args:
         origin: `http(s)://host[:port]`.
+        tls: How connections to it are secured.
         max_connections: Requests at once; further ones wait for their turn within their deadline.
         attempt_timeout: Seconds one request may take, from its turn on.
         max_response_bytes: Largest body, decompressed.
     """
 
-    def __init__(self, origin: str, *, max_connections: int, attempt_timeout: float, max_response_bytes: int) -> None:
+    def __init__(
+        self,
+        origin: str,
+        tls: UpstreamTls,
+        *,
+        max_connections: int,
+        attempt_timeout: float,
+        max_response_bytes: int,
+    ) -> None:
         self._origin = origin
+        self._tls = tls
         # Our own turns rather than the pool's: its wait for a connection cannot be told from a connection that fails.
         self._turns = asyncio.Semaphore(max_connections)
         self._attempt_timeout = attempt_timeout
@@ -87,18 +85,7 @@ class UpstreamClient:
 
     async def __aenter__(self) -> Self:
         """Open the session; it belongs to the running event loop."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE_TIMEOUT),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-            trust_env=False,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-        )
-        # aiohttp sends a GET again by itself when a connection breaks, and a request that nobody counts escapes every
-        # budget. There is no public switch for that; tests/test_upstream.py fails should this one go away.
-        self._session._retry_connection = False  # noqa: SLF001
+        self._session = open_session()
         return self
 
     async def __aexit__(
@@ -106,13 +93,22 @@ class UpstreamClient:
     ) -> None:
         await self._session.close()
 
-    async def get(self, target: str, *, request_id: str, credential: Mapping[str, str], deadline: Deadline) -> Answer:
+    async def get(
+        self,
+        target: str,
+        *,
+        request_id: str,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...],
+        deadline: Deadline,
+    ) -> Answer:
         """Send one request and return its page.
 
         Args:
             target: Path and query, sent as they are, byte for byte.
             request_id: Name of the call, sent as X-Request-Id.
-            credential: Headers that sign the request in. Their values are kept out of every message.
+            headers: What signs the request in.
+            secrets: Texts that no message may show.
             deadline: When the call must be over; the request may end earlier, by its own limit.
 
         Raises:
@@ -124,10 +120,14 @@ class UpstreamClient:
                 phase = "headers"
                 limit.reschedule(min(deadline.at, asyncio.get_running_loop().time() + self._attempt_timeout))
                 url = URL(self._origin + target, encoded=True)
-                headers = {"X-Request-Id": request_id, **credential}
-                async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                async with self._session.get(
+                    url,
+                    headers={"X-Request-Id": request_id, **headers},
+                    allow_redirects=False,
+                    ssl=self._tls.current(),
+                ) as response:
                     phase = "body"
-                    return await self._read(response, tuple(credential.values()))
+                    return await self._read(response, secrets)
         except aiohttp.ClientError as error:
             raise to_gateway_error(error, phase) from error
         except TimeoutError as error:
@@ -145,7 +145,7 @@ class UpstreamClient:
             )
         if response.headers.get("Content-Encoding", "").lower() not in _ENCODINGS:
             raise GatewayError(UPSTREAM_PROTOCOL, http_status=response.status, phase="body")
-        body = await _read_at_most(response.content, self._max_response_bytes)
+        body = await read_at_most(response.content, self._max_response_bytes)
         if body is None:
             raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, http_status=response.status, phase="body")
         return Answer(body, response.headers.get("Content-Range"))
@@ -154,7 +154,7 @@ class UpstreamClient:
         """An error's status counts even where its body is cut off, stalls or has no end."""
         try:
             async with asyncio.timeout(ERROR_BODY_TIMEOUT):
-                return await _read_at_most(response.content, MAX_BODY_BYTES) or b""
+                return await read_at_most(response.content, MAX_BODY_BYTES) or b""
         except (aiohttp.ClientError, TimeoutError):
             return b""
 
@@ -163,15 +163,3 @@ def _cause_of_timeout(phase: str, deadline: Deadline) -> Cause:
     if deadline.by_caller and asyncio.get_running_loop().time() >= deadline.at:
         return DEADLINE_EXCEEDED
     return GATEWAY_OVERLOADED if phase == "queue" else UPSTREAM_TIMEOUT
-
-
-async def _read_at_most(content: aiohttp.StreamReader, limit: int) -> bytes | None:
-    """Read a body to its end, or return None once it is larger than the limit, with the rest unread."""
-    parts = []
-    size = 0
-    async for part in content.iter_any():
-        size += len(part)
-        if size > limit:
-            return None
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -6,6 +6,8 @@ of an exception is never looked at. Only an answer that arrived has an HTTP stat
 
 from __future__ import annotations
 
+import ssl
+
 import aiohttp
 
 from gateway.core.errors import (
@@ -41,7 +43,24 @@ def to_gateway_error(error: aiohttp.ClientError, phase: str) -> GatewayError:
     Raises:
         aiohttp.ClientError: The exception itself, where it stands for no fault of the upstream: a bug of ours.
     """
+    if _is_of_tls(error, phase):
+        return GatewayError(UPSTREAM_TLS_FAILED, phase="tls")
     for kind, cause, fixed_phase in _FAULTS:
         if isinstance(error, kind):
             return GatewayError(cause, phase=fixed_phase or phase)
     raise error
+
+
+def _is_of_tls(error: aiohttp.ClientError, phase: str) -> bool:
+    """Tell whether a broken connection broke in the handshake of TLS, for which aiohttp has no exception of its own.
+
+    A server that refuses our certificate says so after the handshake, as TLS 1.3 has it: the alert is what is read in
+    place of an answer. One that hangs up in the handshake makes asyncio raise a ConnectionResetError without a number.
+    """
+    match error:
+        case aiohttp.ClientConnectorError():
+            return isinstance(error.os_error, ConnectionResetError) and error.os_error.errno is None
+        case aiohttp.ClientOSError():
+            return isinstance(error.__cause__, ssl.SSLError) and phase == "headers"
+        case _:
+            return False

@@ -1,0 +1,58 @@
+"""What all ways to sign in have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+
+TOKEN_HEADER = "X-Auth-Token"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What signs one request in.
+
+    Attributes:
+        headers: To be sent.
+        secrets: Texts that are shown to nobody, should the upstream repeat them.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class Credential(AbstractAsyncContextManager["Credential"]):
+    """A way to sign in to the upstream, as a context manager: it is at work inside."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what is at work in the background, if anything is."""
+
+    @abstractmethod
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        """Return what signs one request in.
+
+        Args:
+            target: Path and query of the request, as they will be sent.
+            metadata: The caller's metadata.
+
+        Raises:
+            GatewayError: No credential can be had: the caller's fault or the gateway's.
+        """
+
+    async def renew(self, rejected: SignIn) -> SignIn | None:
+        """Return what to try once more with, now that the upstream called a sign-in expired; None if there is nothing.
+
+        Raises:
+            GatewayError: There is no credential any more.
+        """
+        return None
+
+
+def with_token(token: str) -> SignIn:
+    """Return a sign-in by token."""
+    return SignIn({TOKEN_HEADER: token}, (token,))

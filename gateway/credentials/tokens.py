@@ -1,0 +1,71 @@
+"""Tokens that somebody else fetched: the caller, or who starts the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.core.errors import CREDENTIAL_MISSING, GatewayError
+from gateway.core.tokens import CALLER_TOKEN, is_token
+from gateway.credentials.base import Credential, SignIn, with_token
+from gateway.files.reloading import BadFileError, Reloading, read_file
+from gateway.metrics import Metrics
+
+_NOTHING = SignIn()
+
+
+class NoCredential(Credential):
+    """For an upstream that wants none: the embedded one, or a proxy that signs in by itself."""
+
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        """Return no headers."""
+        return _NOTHING
+
+
+class CallerToken(Credential):
+    """The caller's own token, from the metadata of the call and for that call only."""
+
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        """Return the caller's token; CREDENTIAL_MISSING where there is none."""
+        token = metadata.get(CALLER_TOKEN, "")
+        if not is_token(token):
+            raise GatewayError(CREDENTIAL_MISSING)
+        return with_token(token)
+
+
+class StaticToken(Credential):
+    """One token for all calls, given at start."""
+
+    def __init__(self, token: str) -> None:
+        self._sign_in = with_token(token)
+
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        """Return the token."""
+        return self._sign_in
+
+
+class TokenFile(Credential):
+    """One token for all calls, from a file that is read again when it changes.
+
+    Raises:
+        BadFileError: The file cannot be read, or holds no token.
+    """
+
+    def __init__(self, path: Path, metrics: Metrics) -> None:
+        self._sign_in = Reloading("token file", (path,), lambda: with_token(read_token(path)), metrics)
+
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        """Return the file's token."""
+        return self._sign_in.current()
+
+
+def read_token(path: Path) -> str:
+    """Return the token that a file holds, without the blanks around it.
+
+    Raises:
+        BadFileError: The file cannot be read, or holds no token.
+    """
+    token = read_file(path).decode("ascii", errors="replace").strip()
+    if not is_token(token):
+        raise BadFileError(path, "holds no token")
+    return token

@@ -1,0 +1,134 @@
+"""HTTP for operators: /metrics, /livez and /readyz.
+
+It runs in threads of its own, so that it can tell that the event loop does not turn any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from gateway.metrics import Metrics
+from gateway.server.errors import ListenError
+
+# The loop beats once a second; a process that was too busy for ten beats will not get better.
+BEAT = 1.0
+DEAD_AFTER = 10.0
+# Of one request, so that nobody holds a thread.
+REQUEST_TIMEOUT = 5.0
+
+_log = logging.getLogger(__name__)
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Admin:
+    """The operators' server, as a context manager.
+
+    Args:
+        address: `host:port`.
+        metrics: What /metrics shows.
+        hindrances: Asks what keeps the gateway from serving; /readyz answers 503 with it.
+
+    Attributes:
+        address: What it listens on, with the port that was chosen for 0. Known inside the context.
+    """
+
+    def __init__(self, address: str, metrics: Metrics, hindrances: Callable[[], tuple[str, ...]]) -> None:
+        self.address = address
+        self._metrics = make_wsgi_app(metrics.registry)
+        self._hindrances = hindrances
+
+    async def __aenter__(self) -> Self:
+        """Start to answer.
+
+        Raises:
+            ListenError: The address cannot be listened on.
+        """
+        host, _, port = self.address.rpartition(":")
+        try:
+            self._server = make_server(host.strip("[]"), int(port), self._answer, _server_for(host), _Handler)
+        except OSError as error:
+            raise ListenError("--admin-listen", self.address, error.strerror or "no such address") from error
+        self.address = f"{host}:{self._server.server_port}"
+        self._beat = time.monotonic()
+        self._heart = asyncio.create_task(self._keep_beating())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="admin", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._heart.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._heart
+        await asyncio.to_thread(self._server.shutdown)
+        self._server.server_close()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(BEAT)
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                page: Iterable[bytes] = self._metrics(environ, start_response)
+                return page
+            case "/livez":
+                age = time.monotonic() - self._beat
+                problems = (f"the event loop has not turned for {age:.0f} s",) if age > DEAD_AFTER else ()
+                return _verdict(problems, start_response)
+            case "/readyz":
+                return _verdict(self._hindrances(), start_response)
+            case _:
+                return _text("404 Not Found", "/metrics, /livez, /readyz", start_response)
+
+
+def _verdict(problems: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:
+    return _text("503 Service Unavailable" if problems else "200 OK", "\n".join(problems) or "ok", start_response)
+
+
+def _text(status: str, text: str, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{text}\n".encode()]
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing: probes come by the second."""
+
+
+class _Server(ThreadingWSGIServer):
+    def server_bind(self) -> None:
+        """Bind, without a look at the DNS for a name that nobody asks for."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say little of clients that hang up."""
+        _log.debug("a request to the admin address broke off", exc_info=True)
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server_for(host: str) -> type[_Server]:
+    return _ServerV6 if ":" in host else _Server

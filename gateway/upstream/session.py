@@ -1,0 +1,54 @@
+"""HTTP as it is spoken to the upstream and to IAM."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from gateway import __version__
+
+# Tokens of the cloud come to 20,000 characters: IAM answers with one, and SWR may repeat one.
+MAX_HEADER_BYTES = 64 * 1024
+# Below the default of the attempt's own limit, so that a host that is not there can be told from one that is slow.
+CONNECT_TIMEOUT = 3.0
+# Below what servers and load balancers commonly keep an idle connection for, so that we close it first.
+KEEPALIVE_TIMEOUT = 15.0
+DNS_TTL = 30
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": f"swr-gateway/{__version__}",
+}
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Open a pool of connections; it belongs to the running event loop.
+
+    No cookies, no proxies from the environment, no second sending, and no limit of time: requests bring their own.
+    Redirects, which would carry a credential to another host, are for each request to refuse.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE_TIMEOUT),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=_HEADERS,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+        trust_env=False,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+    )
+    # aiohttp sends a GET again by itself when a connection breaks, and a request that nobody counts escapes every
+    # budget. There is no public switch for that; tests/test_upstream.py fails should this one go away.
+    session._retry_connection = False  # noqa: SLF001
+    return session
+
+
+async def read_at_most(content: aiohttp.StreamReader, limit: int) -> bytes | None:
+    """Read a body to its end, or return None once it is larger than the limit, with the rest unread."""
+    parts = []
+    size = 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

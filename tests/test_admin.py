@@ -1,0 +1,149 @@
+"""HTTP for operators: /metrics, /livez, /readyz, from threads that a stuck event loop does not hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.metrics import Metrics
+from gateway.server import admin
+from gateway.server.admin import Admin
+from gateway.server.errors import ListenError
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from scripted_upstream import ScriptedUpstream
+
+
+def ask(address: str | None, path: str) -> tuple[int, str]:
+    """Ask from this very thread: the event loop does not turn meanwhile."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
+    return Settings(upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen="127.0.0.1:0", **more)
+
+
+async def test_a_gateway_that_serves_is_live_and_ready(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as gateway:
+        assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
+        assert ask(gateway.admin_address, "/readyz") == (200, "ok\n")
+
+
+async def test_a_gateway_that_drains_is_live_and_not_ready(upstream: ScriptedUpstream) -> None:
+    running: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
+    leave = asyncio.Event()
+
+    async def serve() -> None:
+        async with Gateway(settings(upstream, drain_delay="1h")) as gateway:
+            running.set_result(gateway)
+            await leave.wait()
+
+    serving = asyncio.create_task(serve())
+    gateway = await running
+    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+        stub: Any = HealthStub(channel)  # the library's stubs know no methods
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        leave.set()
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert ask(gateway.admin_address, "/readyz") == (503, "draining\n")
+        assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
+async def test_metrics_are_those_of_prometheus(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as gateway:
+        status, text = ask(gateway.admin_address, "/metrics")
+    assert status == 200
+    names = {family.name for family in text_string_to_metric_families(text)}
+    assert "swr_gateway_file_reloads" in names
+
+
+async def test_other_paths_are_not_found(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as gateway:
+        assert ask(gateway.admin_address, "/") == (404, "/metrics, /livez, /readyz\n")
+
+
+async def test_without_an_address_nothing_listens(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream).model_copy(update={"admin_listen": None})) as gateway:
+        assert gateway.admin_address is None
+
+
+async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admin, "DEAD_AFTER", 0.05)
+    monkeypatch.setattr(admin, "BEAT", 0.0)
+    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+        while ask(running.address, "/livez")[0] == 200:  # no turn of the loop in here
+            pass
+        assert ask(running.address, "/livez")[1].startswith("the event loop has not turned for ")
+        while (await asyncio.to_thread(ask, running.address, "/livez"))[0] != 200:
+            pass
+
+
+async def test_ipv6_is_listened_on() -> None:
+    async with Admin("[::1]:0", Metrics(), tuple) as running:
+        assert ask(running.address, "/livez") == (200, "ok\n")
+
+
+async def test_an_address_in_use_is_told_with_its_setting(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as first:
+        second = settings(upstream).model_copy(update={"admin_listen": first.admin_address})
+        with pytest.raises(ListenError, match=rf"--admin-listen: cannot listen on {first.admin_address}: .* in use"):
+            await Gateway(second).__aenter__()
+
+
+async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin._Handler, "timeout", 0.05)
+    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+        host, _, port = running.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as silent:
+            assert silent.recv(1) == b""
+
+
+async def test_nobody_who_is_silent_keeps_others_waiting() -> None:
+    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+        host, _, port = running.address.rpartition(":")
+        with socket.create_connection((host, int(port))):
+            assert ask(running.address, "/livez")[0] == 200
+
+
+async def test_a_request_that_is_none_breaks_nothing() -> None:
+    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+        host, _, port = running.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as odd:
+            odd.sendall(b"\x16\x03\x01\x00\r\n\r\n")
+            assert odd.recv(1000)
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection.request("POST", "/metrics")
+        assert connection.getresponse().status in (200, 405)
+        connection.close()
+        assert ask(running.address, "/livez")[0] == 200
+
+
+async def test_stopping_takes_no_time() -> None:
+    async with Admin("127.0.0.1:0", Metrics(), tuple):
+        pass
+    started = time.monotonic()
+    async with Admin("127.0.0.1:0", Metrics(), tuple):
+        pass
+    assert time.monotonic() - started < 10

@@ -1,0 +1,488 @@
+"""Tokens from IAM, on real sockets: how calls fare while tokens come, end, are revoked or fail to come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from aiohttp import web
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from failures import Failure, failure_of
+from gateway.credentials import iam as credentials
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.app import make_app, running
+from gateway.simulator.data import default_repositories
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import Act, Reply, Script, ScriptedUpstream, answer, page, scripted_upstream
+
+USERNAME, PASSWORD = "robot", "canary pass\"word'|镜"
+REQUEST = repos_pb2.ListReposRequest()
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def apigw(message: str, code: str = "APIGW.0301") -> str:
+    return json.dumps({"error_code": code, "error_msg": f"Incorrect IAM authentication information: {message}"})
+
+
+def issued(token: str, until: str = "2026-01-02T00:00:00Z", spaces: int = 0) -> bytes:
+    """IAM's answer with a token; the clock of this machine has no part in it."""
+    body = json.dumps({"token": {"issued_at": "2026-01-01T00:00:00Z", "expires_at": until, "catalog": []}})
+    return answer(201, body + " " * spaces, {"X-Subject-Token": token})
+
+
+def good(*tokens: str) -> Reply:
+    """An upstream that calls every other token expired."""
+    expired = answer(401, apigw("token expires"))
+    return lambda request: page("[]") if request.headers["x-auth-token"] in tokens else expired
+
+
+def tokens_at(upstream: ScriptedUpstream) -> list[str]:
+    return [request.headers["x-auth-token"] for request in upstream.requests]
+
+
+async def arrivals(upstream: ScriptedUpstream, count: int) -> None:
+    """Wait until so many requests have arrived in all."""
+    while len(upstream.requests) < count:
+        upstream.arrived.clear()
+        await upstream.arrived.wait()
+
+
+@dataclass
+class Running:
+    """A gateway that signs in by IAM, and a channel to it."""
+
+    gateway: Gateway
+    channel: grpc.aio.Channel
+
+    def list(self, **more: Any) -> grpc.aio.UnaryUnaryCall[Any, Any]:
+        stub: Any = RepoServiceStub(self.channel)
+        call: grpc.aio.UnaryUnaryCall[Any, Any] = stub.ListRepos(REQUEST, **more)
+        return call
+
+    def watch(self) -> Any:
+        health: Any = HealthStub(self.channel)
+        return health.Watch(health_pb2.HealthCheckRequest())
+
+    async def asks(self, path: str) -> tuple[int, str]:
+        """Ask as an operator does."""
+        url = f"http://{self.gateway.admin_address}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return response.status, await response.text()
+
+    async def renewals(self) -> dict[str, int]:
+        _, text = await self.asks("/metrics")
+        counted = re.findall(r'^swr_gateway_token_renewals_total\{result="(\w+)"\} (\d+)', text, re.MULTILINE)
+        return {result: int(count) for result, count in counted}
+
+
+Serve = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def iam() -> AsyncIterator[ScriptedUpstream]:
+    """IAM, which plays bytes as the upstream does."""
+    async with scripted_upstream() as iam:
+        iam.play(issued("first"), issued("second"), issued("third"))
+        yield iam
+
+
+@pytest.fixture
+async def serve(upstream: ScriptedUpstream, iam: ScriptedUpstream) -> AsyncIterator[Serve]:
+    """Start a gateway between the upstream and IAM, or between others."""
+    user = {"iam_username": USERNAME, "iam_password": PASSWORD, "iam_domain": "acme", "iam_project": "cn-north-4"}
+    listen = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "drain_grace": "100ms"}
+    urls = {"upstream_url": upstream.url, "iam_url": iam.url}
+    async with AsyncExitStack() as stack:
+
+        async def start(**given: Any) -> Running:
+            settings = Settings(**{"auth": "iam", **user, **listen, **urls, **given})
+            gateway = await stack.enter_async_context(Gateway(settings))
+            channel = grpc.aio.insecure_channel(gateway.addresses[0])
+            return Running(gateway, await stack.enter_async_context(channel))
+
+        yield start
+
+
+@pytest.fixture
+def _renewed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "RENEW_AFTER", 0.0)
+    monkeypatch.setattr(credentials, "SPREAD", 0.0)
+
+
+@pytest.fixture
+def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "FIRST_WAIT", 0.01)
+
+
+@pytest.fixture
+def _at_any_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "PACE", 0.0)
+
+
+async def unavailable(call: grpc.aio.Call) -> Failure:
+    """Await a call that there is no token for."""
+    failure = await failure_of(call)
+    assert failure.code is grpc.StatusCode.UNAVAILABLE
+    assert failure.reason == "CREDENTIAL_SOURCE_UNAVAILABLE"
+    return failure
+
+
+async def rejected(call: grpc.aio.Call) -> Failure:
+    """Await a call whose token the upstream rejects."""
+    failure = await failure_of(call)
+    assert failure.code is grpc.StatusCode.UNAUTHENTICATED
+    assert failure.reason == "UPSTREAM_CREDENTIAL_REJECTED"
+    return failure
+
+
+# A token comes
+
+
+async def test_one_token_is_fetched_at_start_and_sent_with_every_call(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    gateway = await serve()
+    await arrivals(iam, 1)
+    for _ in range(3):
+        await gateway.list()
+    assert tokens_at(upstream) == ["first"] * 3
+    (request,) = iam.requests
+    assert (request.method, request.target) == ("POST", "/v3/auth/tokens")
+    assert request.headers["content-type"] == "application/json;charset=utf8"
+    assert await gateway.renewals() == {"ok": 1}
+    assert "\nswr_gateway_token_expiry_timestamp_seconds 1.767312e+09\n" in (await gateway.asks("/metrics"))[1]
+
+
+async def test_the_gateway_serves_from_the_first_token_on(serve: Serve, iam: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    iam.play((release, issued("first")))
+    gateway = await serve()
+    watch = gateway.watch()
+    assert (await watch.read()).status == NOT_SERVING
+    assert await gateway.asks("/readyz") == (503, "no token from IAM\n")
+    release.set()
+    assert (await watch.read()).status == SERVING
+    assert await gateway.asks("/readyz") == (200, "ok\n")
+
+
+async def test_calls_that_come_before_the_token_wait_for_it(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    release = asyncio.Event()
+    iam.play((release, issued("first")))
+    gateway = await serve()
+    calls = [gateway.list() for _ in range(20)]
+    assert (await gateway.watch().read()).status == NOT_SERVING
+    assert not any(call.done() for call in calls)
+    assert upstream.requests == []
+    release.set()
+    await asyncio.gather(*calls)
+    assert tokens_at(upstream) == ["first"] * 20
+    assert len(iam.requests) == 1
+
+
+async def test_a_call_that_cannot_wait_for_the_token_leaves_the_others_waiting(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    release = asyncio.Event()
+    iam.play((release, issued("first")))
+    gateway = await serve()
+    patient = gateway.list()
+    assert (await failure_of(gateway.list(timeout=0.2))).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    release.set()
+    await patient
+    assert tokens_at(upstream) == ["first"]
+    assert len(iam.requests) == 1
+
+
+async def test_a_call_waits_for_the_token_no_longer_than_the_gateway_lets_it(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    iam.play((Act.STALL,))
+    gateway = await serve(timeout="100ms", attempt_timeout="30s")
+    await unavailable(gateway.list(timeout=20))
+    assert upstream.requests == []
+
+
+# The upstream rejects it
+
+
+async def test_fifty_calls_whose_token_was_revoked_wait_for_one_new_token(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    all_here = asyncio.Event()
+    upstream.play((all_here, good("second")))
+    gateway = await serve()
+    calls = [gateway.list() for _ in range(50)]
+    await arrivals(upstream, 50)
+    all_here.set()
+    await asyncio.gather(*calls)
+    assert len(iam.requests) == 2
+    assert Counter(tokens_at(upstream)) == {"first": 50, "second": 50}
+    assert {*Counter(request.headers["x-request-id"] for request in upstream.requests).values()} == {2}
+
+
+@pytest.mark.parametrize("body", [apigw("token expires"), apigw("no", "SVCSTG.SWR.4010000")], ids=["words", "code"])
+async def test_a_new_token_is_rejected_without_a_third_request_or_a_third_token(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, body: str
+) -> None:
+    upstream.play(answer(401, body))
+    gateway = await serve()
+    await rejected(gateway.list())
+    assert tokens_at(upstream) == ["first", "second"]
+    for _ in range(3):
+        await rejected(gateway.list())
+    assert tokens_at(upstream)[2:] == ["second"] * 3
+    assert len(iam.requests) == 2
+
+
+@pytest.mark.usefixtures("_at_any_pace")
+async def test_once_the_pace_allows_it_a_token_is_renewed_again(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    upstream.play((good("third"),))
+    gateway = await serve()
+    await rejected(gateway.list())
+    await gateway.list()
+    assert tokens_at(upstream) == ["first", "second", "second", "third"]
+    assert len(iam.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, apigw("decrypt token fail")), (401, ""), (403, apigw("token expires"))]
+)
+async def test_a_rejection_that_does_not_say_expired_renews_nothing(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, status: int, body: str
+) -> None:
+    upstream.play(answer(status, body))
+    gateway = await serve()
+    assert (await failure_of(gateway.list())).info.metadata["httpStatus"] == str(status)
+    assert (len(upstream.requests), len(iam.requests)) == (1, 1)
+
+
+@pytest.mark.usefixtures("_at_any_pace")
+async def test_a_late_rejection_of_an_older_token_does_not_renew_again(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    late = asyncio.Event()
+    upstream.play((late, good("second")), (good("second"),))
+    gateway = await serve()
+    slow = gateway.list()
+    await arrivals(upstream, 1)
+    await gateway.list()
+    late.set()
+    await slow
+    assert tokens_at(upstream) == ["first", "first", "second", "second"]
+    assert len(iam.requests) == 2
+
+
+async def test_a_rejected_token_that_cannot_be_renewed_leaves_none(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    iam.play(issued("first"), answer(401))
+    upstream.play((good(),))
+    gateway = await serve()
+    for _ in range(3):
+        await unavailable(gateway.list())
+    assert tokens_at(upstream) == ["first"]
+    assert len(iam.requests) == 2
+    assert await gateway.asks("/readyz") == (503, "no token from IAM\n")
+    assert "\nswr_gateway_token_expiry_timestamp_seconds 0.0\n" in (await gateway.asks("/metrics"))[1]
+
+
+# IAM has none
+
+FAULTS: dict[str, tuple[Script | bytes, str]] = {
+    "refused": (answer(401, '{"error": {"code": 401, "title": "Unauthorized"}}'), "UPSTREAM_CREDENTIAL_REJECTED"),
+    "failed": (answer(500), "UPSTREAM_INTERNAL"),
+    "no answer": ((Act.STALL,), "UPSTREAM_TIMEOUT"),
+    "no end": ((issued("first")[:-1], Act.STALL), "UPSTREAM_TIMEOUT"),
+    "cut off": ((issued("first")[:-1], Act.CLOSE), "UPSTREAM_CONNECTION_LOST"),
+    "reset": ((Act.RESET,), "UPSTREAM_CONNECTION_LOST"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "UPSTREAM_PROTOCOL"),
+    "garbage": (answer(201, "<html>", {"X-Subject-Token": "first"}), "UPSTREAM_MALFORMED_RESPONSE"),
+    "no header": (issued("first").replace(b"X-Subject-Token", b"X-Other"), "UPSTREAM_MALFORMED_RESPONSE"),
+    "past its end": (issued("first", "2025-12-31T00:00:00Z"), "UPSTREAM_MALFORMED_RESPONSE"),
+    "another status": (issued("first").replace(b" 201 ", b" 200 "), "UPSTREAM_MALFORMED_RESPONSE"),
+    "too large": (issued("first", spaces=2**20), "UPSTREAM_MALFORMED_RESPONSE"),
+    "redirect": (answer(307, b"", {"Location": "/v3/elsewhere"}), "UPSTREAM_REDIRECT"),
+}
+
+
+@pytest.mark.parametrize(("script", "reason"), FAULTS.values(), ids=FAULTS)
+async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, script: Script | bytes, reason: str
+) -> None:
+    iam.play(script)
+    gateway = await serve(attempt_timeout="200ms")
+    await unavailable(gateway.list())
+    assert upstream.requests == []
+    assert {request.target for request in iam.requests} == {"/v3/auth/tokens"}
+    assert (await gateway.renewals()).keys() == {reason}
+
+
+async def test_nobody_listens_where_iam_should_be(serve: Serve) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        gateway = await serve(iam_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+        await unavailable(gateway.list())
+        assert (await gateway.renewals()).keys() == {"UPSTREAM_UNREACHABLE"}
+
+
+async def test_without_a_token_calls_are_refused_at_once_and_told_when_to_come_again(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    iam.play(answer(401))
+    gateway = await serve()
+    for _ in range(10):
+        failure = await unavailable(gateway.list(timeout=15))
+        retry = failure.details["RetryInfo"]
+        assert isinstance(retry, error_details_pb2.RetryInfo)
+        assert 15 < retry.retry_delay.seconds < 60
+    assert upstream.requests == []
+    assert len(iam.requests) == 1
+    assert (await gateway.watch().read()).status == NOT_SERVING
+
+
+@pytest.mark.usefixtures("_tried_again_at_once")
+async def test_the_gateway_recovers_by_itself(
+    serve: Serve, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    iam.play(answer(500), (Act.CLOSE,), issued("first"))
+    gateway = await serve()
+    watch = gateway.watch()
+    while (await watch.read()).status != SERVING:
+        pass
+    await gateway.list()
+    assert await gateway.renewals() == {"UPSTREAM_INTERNAL": 1, "UPSTREAM_CONNECTION_LOST": 1, "ok": 1}
+    assert caplog.text.count("; calls are refused") == 2
+
+
+# It ends
+
+
+@pytest.mark.usefixtures("_renewed_at_once", "_tried_again_at_once")
+async def test_a_token_stays_in_use_while_its_renewal_fails(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    iam.play(issued("first"), answer(500), (Act.STALL,))
+    gateway = await serve()
+    await arrivals(iam, 3)
+    await gateway.list()
+    assert tokens_at(upstream) == ["first"]
+    assert await gateway.renewals() == {"ok": 1, "UPSTREAM_INTERNAL": 1}
+    assert await gateway.asks("/readyz") == (200, "ok\n")
+    assert "; the last one stays in use" in caplog.text
+
+
+@pytest.mark.usefixtures("_renewed_at_once")
+async def test_a_token_that_ends_without_a_new_one_is_used_no_more(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    release = asyncio.Event()
+    iam.play((release, issued("first", "2026-01-01T00:00:00.3Z")), answer(401))
+    gateway = await serve()
+    watch = gateway.watch()
+    assert (await watch.read()).status == NOT_SERVING
+    release.set()
+    assert [(await watch.read()).status for _ in range(2)] == [SERVING, NOT_SERVING]
+    await unavailable(gateway.list(timeout=15))
+    assert upstream.requests == []
+
+
+@dataclass
+class Cloud:
+    """The embedded upstream with its IAM, and how it answered by method."""
+
+    door: Doorkeeper
+    url: str = ""
+    answers: list[tuple[str, int]] = field(default_factory=list)
+
+    @web.middleware
+    async def note(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(request)
+        self.answers.append((request.method, response.status))
+        return response
+
+
+@asynccontextmanager
+async def cloud(**access: Any) -> AsyncIterator[Cloud]:
+    cloud = Cloud(Doorkeeper(Access(username=USERNAME, password=PASSWORD, **access)))
+    app = make_app(default_repositories(3), doorkeeper=cloud.door)
+    app.middlewares.append(cloud.note)
+    async with running(app) as cloud.url:
+        yield cloud
+
+
+async def test_a_token_of_20_000_characters_signs_in(serve: Serve) -> None:
+    async with cloud(token_size=20_000) as here:
+        gateway = await serve(upstream_url=here.url, iam_url=here.url)
+        assert len((await gateway.list()).repos) == 3
+
+
+async def test_the_embedded_iam_replaces_what_it_revoked(serve: Serve) -> None:
+    async with cloud() as here:
+        gateway = await serve(upstream_url=here.url, iam_url=here.url)
+        await gateway.list()
+        here.door.revoke()
+        await gateway.list()
+        assert here.answers == [("POST", 201), ("GET", 200), ("GET", 401), ("POST", 201), ("GET", 200)]
+
+
+async def test_the_embedded_iam_refuses_a_wrong_password(serve: Serve) -> None:
+    async with cloud() as here:
+        gateway = await serve(upstream_url=here.url, iam_url=here.url, iam_password="wrong")
+        await unavailable(gateway.list())
+        assert here.answers == [("POST", 401)]
+
+
+async def test_calls_see_nothing_of_a_renewal_ahead_of_the_end(serve: Serve) -> None:
+    async with cloud(token_life=2.0) as here:
+        gateway = await serve(upstream_url=here.url, iam_url=here.url)
+        while here.answers.count(("POST", 201)) < 2:
+            await gateway.list()
+        await gateway.list()
+        assert {*here.answers} == {("POST", 201), ("GET", 200)}
+
+
+# Nothing of a secret is shown
+
+
+async def test_the_password_is_never_shown(
+    serve: Serve, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    iam.play(answer(401, json.dumps({"error": {"message": f"no such user as {PASSWORD}", "code": 401}})))
+    failure = await unavailable((await serve()).list())
+    assert "no such user as ***" in caplog.text
+    assert "canary" not in f"{failure} {caplog.text}"
+
+
+async def test_a_token_is_never_shown(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    iam.play(issued("canary-1"), issued("canary-2"))
+    upstream.play((lambda request: answer(401, apigw(f"token {request.headers['x-auth-token']} expires")),))
+    failure = await rejected((await serve()).list())
+    assert tokens_at(upstream) == ["canary-1", "canary-2"]
+    assert "token *** expires" in failure.message
+    assert "canary" not in f"{failure} {caplog.text}"
