@@ -59,8 +59,8 @@ protos: install ## Generate gateway/swr/v1 from protos/
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
 
-bench: install ## Measure conversion, calls, streams and start-up, beside what they are compared to
-	@for part in conversion signing call stream startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+bench: install ## Measure conversion, calls, sharing, streams, overload and start-up, beside what they are compared to
+	@for part in conversion signing call sharing stream overload startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lock: ## Resolve requirements/*.lock anew (needs uv)
 	@uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.lock

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SERVE = ("-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--auth", "none", "--admin-listen", "")
+SERVE = ("-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--auth", "none", "--admin-listen", "", "--no-coalesce")
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

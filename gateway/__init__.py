@@ -9,15 +9,16 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
     settings     flags, environment and file, as one checked model
     credentials  how the gateway signs in to the upstream: tokens, IAM, signatures
     upstream     one HTTP request to the upstream or to IAM, TLS to them, and what failures mean
+    reliability  turns at the upstream, shared calls, remembered pages, how long a call may wait
     files        certificates and other files that are read again when they change
     metrics      what is counted and measured
     logs         log lines, as JSON or as text
-    core         the meaning of a call, pure: filter, page, signature, errors and statuses
+    core         the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuit breaker
     swr.v1       generated from protos/gateway/swr/v1/repos.proto
 
-A call passes through server.guard, server.servicer, server.fetching, core.filter, credentials, upstream.client and
-core.convert. What goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns into what the caller
-receives.
+A call passes through server.guard, server.servicer, core.filter, server.pages, server.fetching, credentials,
+upstream.client and core.convert. What goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns
+into what the caller receives.
 """
 
 __version__ = "0.1.0"

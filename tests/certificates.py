@@ -18,13 +18,13 @@ from typing import Any, TypeAlias, TypeVar
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from scripted_upstream import page
 
 Result = TypeVar("Result")
-Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 CA = trustme.CA()
 OTHER_CA = trustme.CA()

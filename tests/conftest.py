@@ -37,7 +37,14 @@ async def connect() -> AsyncIterator[Connect]:
         async def start(
             upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **given: Any
         ) -> grpc.aio.Channel:
-            defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"}
+            # One call is one request, unless a test wants it otherwise.
+            defaults: dict[str, Any] = {
+                "auth": "none",
+                "listen": "127.0.0.1:0",
+                "admin_listen": None,
+                "drain_grace": "1s",
+            }
+            defaults |= {"retries": 0, "coalesce": False}
             gateway = await stack.enter_async_context(Gateway(Settings(upstream_url=upstream_url, **defaults | given)))
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 

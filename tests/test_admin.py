@@ -42,7 +42,7 @@ def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
 async def test_a_gateway_that_serves_is_live_and_ready(upstream: ScriptedUpstream) -> None:
     async with Gateway(settings(upstream)) as gateway:
         assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
-        assert ask(gateway.admin_address, "/readyz") == (200, "ok\n")
+        assert ask(gateway.admin_address, "/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
 async def test_a_gateway_that_drains_is_live_and_not_ready(upstream: ScriptedUpstream) -> None:
@@ -62,7 +62,7 @@ async def test_a_gateway_that_drains_is_live_and_not_ready(upstream: ScriptedUps
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         leave.set()
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert ask(gateway.admin_address, "/readyz") == (503, "draining\n")
+        assert ask(gateway.admin_address, "/readyz") == (503, "draining\nupstream circuit: closed\n")
         assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -92,7 +92,7 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
 ) -> None:
     monkeypatch.setattr(admin, "DEAD_AFTER", 0.05)
     monkeypatch.setattr(admin, "BEAT", 0.0)
-    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
         while ask(running.address, "/livez")[0] == 200:  # no turn of the loop in here
             pass
         assert ask(running.address, "/livez")[1].startswith("the event loop has not turned for ")
@@ -101,7 +101,7 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
 
 
 async def test_ipv6_is_listened_on() -> None:
-    async with Admin("[::1]:0", Metrics(), tuple) as running:
+    async with Admin("[::1]:0", Metrics(), tuple, tuple) as running:
         assert ask(running.address, "/livez") == (200, "ok\n")
 
 
@@ -114,21 +114,21 @@ async def test_an_address_in_use_is_told_with_its_setting(upstream: ScriptedUpst
 
 async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin._Handler, "timeout", 0.05)
-    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as silent:
             assert silent.recv(1) == b""
 
 
 async def test_nobody_who_is_silent_keeps_others_waiting() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port))):
             assert ask(running.address, "/livez")[0] == 200
 
 
 async def test_a_request_that_is_none_breaks_nothing() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple) as running:
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as odd:
             odd.sendall(b"\x16\x03\x01\x00\r\n\r\n")
@@ -141,9 +141,9 @@ async def test_a_request_that_is_none_breaks_nothing() -> None:
 
 
 async def test_stopping_takes_no_time() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple):
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple):
         pass
     started = time.monotonic()
-    async with Admin("127.0.0.1:0", Metrics(), tuple):
+    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple):
         pass
     assert time.monotonic() - started < 10

@@ -113,7 +113,7 @@ async def serve(upstream: ScriptedUpstream, iam: ScriptedUpstream) -> AsyncItera
     async with AsyncExitStack() as stack:
 
         async def start(**given: Any) -> Running:
-            settings = Settings(**{"auth": "iam", **user, **listen, **urls, **given})
+            settings = Settings(**{"auth": "iam", "coalesce": False, **user, **listen, **urls, **given})
             gateway = await stack.enter_async_context(Gateway(settings))
             channel = grpc.aio.insecure_channel(gateway.addresses[0])
             return Running(gateway, await stack.enter_async_context(channel))
@@ -177,10 +177,10 @@ async def test_the_gateway_serves_from_the_first_token_on(serve: Serve, iam: Scr
     gateway = await serve()
     watch = gateway.watch()
     assert (await watch.read()).status == NOT_SERVING
-    assert await gateway.asks("/readyz") == (503, "no token from IAM\n")
+    assert await gateway.asks("/readyz") == (503, "no token from IAM\nupstream circuit: closed\n")
     release.set()
     assert (await watch.read()).status == SERVING
-    assert await gateway.asks("/readyz") == (200, "ok\n")
+    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
 async def test_calls_that_come_before_the_token_wait_for_it(
@@ -294,18 +294,18 @@ async def test_a_late_rejection_of_an_older_token_does_not_renew_again(
     assert len(iam.requests) == 2
 
 
-async def test_a_rejected_token_that_cannot_be_renewed_leaves_none(
+async def test_a_rejected_token_that_cannot_be_renewed_is_no_reason_to_refuse_all_calls(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
     iam.play(issued("first"), answer(401))
-    upstream.play((good(),))
+    upstream.play(answer(401, apigw("token expires")), answer(401, apigw("token expires")), page("[]"))
     gateway = await serve()
-    for _ in range(3):
+    for _ in range(2):
         await unavailable(gateway.list())
-    assert tokens_at(upstream) == ["first"]
+    await gateway.list()
+    assert tokens_at(upstream) == ["first"] * 3
     assert len(iam.requests) == 2
-    assert await gateway.asks("/readyz") == (503, "no token from IAM\n")
-    assert "\nswr_gateway_token_expiry_timestamp_seconds 0.0\n" in (await gateway.asks("/metrics"))[1]
+    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
 # IAM has none
@@ -389,7 +389,7 @@ async def test_a_token_stays_in_use_while_its_renewal_fails(
     await gateway.list()
     assert tokens_at(upstream) == ["first"]
     assert await gateway.renewals() == {"ok": 1, "UPSTREAM_INTERNAL": 1}
-    assert await gateway.asks("/readyz") == (200, "ok\n")
+    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
     assert "; the last one stays in use" in caplog.text
 
 

@@ -118,9 +118,11 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
         assert len(json.loads(ended.out)["repos"]) == 2000
         told = json.loads(ended.err)["error"]
         assert (told["code"], told["message"], told["resume"]) == ("PERMISSION_DENIED", "not for you", 2000)
-        assert told["metadata"] == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4039002"}
+        assert told["metadata"] == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4039002", "attempts": "1"}
     else:
-        assert ended.err.startswith("PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (httpStatus")
+        assert ended.err.startswith(
+            "PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (attempts 1, httpStatus"
+        )
         assert ended.err.endswith("\nTo go on behind what was listed: --resume 2000\n")
 
 

@@ -139,7 +139,11 @@ async def test_the_upstreams_error_arrives_whole(connect: Connect, upstream: Scr
     assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert failure.message == "There are too many requests."
     assert failure.reason == "UPSTREAM_RATE_LIMITED"
-    assert dict(failure.info.metadata) == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4031042"}
+    assert dict(failure.info.metadata) == {
+        "httpStatus": "403",
+        "upstreamCode": "SVCSTG.SWR.4031042",
+        "attempts": "1",
+    }
     assert list(failure.details) == ["ErrorInfo", "RetryInfo", "QuotaFailure", "RequestInfo"]
     assert failure.trailers["grpc-retry-pushback-ms"] == "7000"
     assert failure.trailers["x-request-id"] == "mine"

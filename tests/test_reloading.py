@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from certificates import (
     CA,
@@ -25,10 +27,11 @@ from certificates import (
     Mount,
     issue,
     issue_authority,
+    issue_named,
     pem_of,
     pem_of_key,
 )
-from gateway.files.certificates import KeyPair, read_authorities, read_key_pair
+from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import BadFileError, Reloading, read_file
 from gateway.metrics import Metrics
 
@@ -264,14 +267,67 @@ def write_pair(folder: Path, chain: bytes | None, key: bytes | None) -> tuple[Pa
     return paths
 
 
+def pkcs8(pem: bytes) -> bytes:
+    """Write a key as it is written for TLS libraries, whatever it was in its file."""
+    key = load_pem_private_key(pem, None)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+KEYS: dict[str, tuple[Any, tuple[KeyUse, ...]]] = {
+    "rsa of 2048 bits": (rsa.generate_private_key(65537, 2048), (KeyUse.GRPC, KeyUse.OPENSSL)),
+    "rsa of 1024 bits": (rsa.generate_private_key(65537, 1024), ()),
+    "P-256": (ec.generate_private_key(ec.SECP256R1()), (KeyUse.GRPC, KeyUse.OPENSSL)),
+    "P-384": (ec.generate_private_key(ec.SECP384R1()), (KeyUse.GRPC, KeyUse.OPENSSL)),
+    "P-521": (ec.generate_private_key(ec.SECP521R1()), (KeyUse.OPENSSL,)),
+    "Ed25519": (ed25519.Ed25519PrivateKey.generate(), (KeyUse.OPENSSL,)),
+    "P-224": (ec.generate_private_key(ec.SECP224R1()), ()),
+    "Ed448": (ed448.Ed448PrivateKey.generate(), ()),
+}
+
+
+@pytest.mark.parametrize("use", KeyUse)
+@pytest.mark.parametrize(("key", "uses"), KEYS.values(), ids=KEYS)
+def test_keys_of_no_use_are_refused(key: Any, uses: tuple[KeyUse, ...], use: KeyUse, tmp_path: Path) -> None:
+    pair = issue_named("DNS:localhost", key=key)
+    paths = write_pair(tmp_path, pair.chain, pair.key)
+    if use in uses:
+        assert read_key_pair(*paths, use).key == pkcs8(pair.key)
+    else:
+        with pytest.raises(BadFileError, match=r"certificate: holds a key of a kind that is of no use here"):
+            read_key_pair(*paths, use)
+
+
+def test_what_fails_for_a_passing_reason_is_tried_again_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.files.reloading.RETRY_AFTER", 0.0)
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "file"
+    path.write_text("first")
+    outcomes: list[BadFileError | str] = ["first", BadFileError(path, "busy"), BadFileError(path, "busy"), "second"]
+
+    def load() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, BadFileError):
+            raise outcome
+        return outcome
+
+    value = Reloading("thing", (path,), load, Metrics())
+    change(path, partial(path.write_text, "second"))
+    assert [value.current() for _ in range(4)] == ["first", "first", "second", "second"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
 def test_a_key_pair_is_read_with_the_time_of_its_end(tmp_path: Path) -> None:
     pair = issue("good.example", not_after=TOMORROW)
     paths = write_pair(tmp_path, pair.chain + pem_of(CA), pair.key)
-    assert read_key_pair(*paths) == KeyPair(pair.chain + pem_of(CA), pair.key, int(TOMORROW.timestamp()))
+    read = read_key_pair(*paths, KeyUse.GRPC)
+    assert (read.chain, read.ends) == (pair.chain + pem_of(CA), int(TOMORROW.timestamp()))
+    assert pkcs8(read.key) == pkcs8(pair.key)
 
 
 def test_a_key_pair_does_not_show_its_key(tmp_path: Path) -> None:
-    pair = read_key_pair(*write_pair(tmp_path, GOOD.chain, GOOD.key))
+    pair = read_key_pair(*write_pair(tmp_path, GOOD.chain, GOOD.key), KeyUse.GRPC)
     assert "key=" not in repr(pair)
     assert GOOD.key.splitlines()[1].decode() not in repr(pair)
 
@@ -316,7 +372,7 @@ def test_a_pair_that_cannot_be_used_is_told_by_its_file_and_problem(
     tmp_path: Path, chain: bytes | None, key: bytes | None, at_fault: str, problem: str
 ) -> None:
     with pytest.raises(BadFileError, match=problem) as raised:
-        read_key_pair(*write_pair(tmp_path, chain, key))
+        read_key_pair(*write_pair(tmp_path, chain, key), KeyUse.GRPC)
     assert raised.value.path == tmp_path / at_fault
     assert str(raised.value) == f"{tmp_path / at_fault}: {raised.value.problem}"
     assert CANARY.decode() not in str(raised.value)
@@ -325,17 +381,17 @@ def test_a_pair_that_cannot_be_used_is_told_by_its_file_and_problem(
 def test_a_folder_is_no_key(tmp_path: Path) -> None:
     certificate, key = write_pair(tmp_path, GOOD.chain, None)
     key.mkdir()
-    with pytest.raises(BadFileError, match="key: Is a directory"):
-        read_key_pair(certificate, key)
+    with pytest.raises(BadFileError, match="key: is not a regular file"):
+        read_key_pair(certificate, key, KeyUse.GRPC)
 
 
 def test_the_log_shows_nothing_of_a_key_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = write_pair(tmp_path, GOOD.chain, GOOD.key)
-    value = Reloading("pair", paths, lambda: read_key_pair(*paths), Metrics())
+    value = Reloading("pair", paths, lambda: read_key_pair(*paths, KeyUse.GRPC), Metrics())
     caplog.set_level(logging.DEBUG)
     for bad in (KEY_AS_PKCS8, ENCRYPTED, CANARY):
         change(paths[1], partial(paths[1].write_bytes, bad))
-        assert value.current().key == GOOD.key
+        assert value.current().key == pkcs8(GOOD.key)
     assert len(caplog.records) == 3
     secrets = {CANARY, *KEY_AS_PKCS8.splitlines()[1:-1], *ENCRYPTED.splitlines()[1:-1]}
     assert [secret for secret in secrets if secret.decode() in caplog.text] == []

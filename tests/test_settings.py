@@ -45,9 +45,14 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "iam_project": ("cn-north-4_team", "cn-north-4_team"),
     "timeout": ("2m", 120.0),
     "attempt_timeout": ("250ms", 0.25),
+    "retries": ("0", 0),
     "max_in_flight": ("7", 7),
+    "max_queue": ("0", 0),
     "max_response_bytes": ("512KiB", 512 * 1024),
     "prefetch": ("9", 9),
+    "cache_ttl": ("1m", 60.0),
+    "stale_if_error": ("1h", 3600.0),
+    "coalesce": ("false", False),
     "row_memo_bytes": ("0", 0),
     "tls_cert": ("cert.pem", Path("cert.pem")),
     "tls_key": ("key.pem", Path("key.pem")),
@@ -145,9 +150,14 @@ def test_defaults() -> None:
         "iam_project": None,
         "timeout": 15.0,
         "attempt_timeout": 5.0,
+        "retries": 2,
         "max_in_flight": 100,
+        "max_queue": 200,
         "max_response_bytes": 64 * 1024 * 1024,
         "prefetch": 4,
+        "cache_ttl": 0.0,
+        "stale_if_error": 0.0,
+        "coalesce": True,
         "row_memo_bytes": 32 * 1024 * 1024,
         "tls_cert": None,
         "tls_key": None,
@@ -318,6 +328,8 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_misspel
 ) -> None:
     for name, value in {
         "SWR_GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "SWR_GATEWAY_ADMIN_SERVICE_HOST": "10.0.0.2",
+        "SWR_GATEWAY_ADMIN_PORT": "tcp://10.0.0.2:9464",
         "SWR_GATEWAY_SERVICE_PORT": "50051",
         "SWR_GATEWAY_SERVICE_PORT_GRPC": "50051",
         "SWR_GATEWAY_PORT": "tcp://10.0.0.1:50051",
@@ -544,6 +556,8 @@ def test_origin(url: str, origin: str) -> None:
         pytest.param("http://host:http", id="port in letters"),
         pytest.param("http://[::1", id="open bracket"),
         pytest.param("http://[host]", id="name in brackets"),
+        pytest.param("http://[127.0.0.1]", id="address of IPv4 in brackets"),
+        pytest.param("http://[:::::]", id="too many colons in brackets"),
         pytest.param("http://ho st", id="blank in the host"),
         pytest.param("http://host\\path", id="backslash"),
         pytest.param("http://höst", id="not ASCII"),
@@ -683,7 +697,11 @@ def test_no_problem_shows_the_value(name: str, value: object) -> None:
 @pytest.mark.usefixtures("in_pems")
 def test_what_check_config_prints_is_a_file_with_the_same_settings(flags: Mapping[str, str], file: Path) -> None:
     given = {**UPSTREAM, **flags}
-    switches = {"reflection": "--no-reflection", "allow_insecure": "--allow-insecure"}
+    switches = {
+        "coalesce": "--no-coalesce",
+        "reflection": "--no-reflection",
+        "allow_insecure": "--allow-insecure",
+    }
     checked = check_config(*(switches.get(name, f"{flag(name)}={text}") for name, text in given.items()))
     assert checked.exit_code == 0, checked.output
     file.write_text(checked.output, encoding="utf-8")

@@ -324,8 +324,8 @@ def server(pems: Path) -> dict[str, str]:
     [
         pytest.param("none.pem", "good-key.pem", "cert", NOT_THERE, id="no certificate"),
         pytest.param("good.pem", "none.pem", "key", NOT_THERE, id="no key"),
-        pytest.param(".", "good-key.pem", "cert", "Is a directory", id="folder as certificate"),
-        pytest.param("good.pem", ".", "key", "Is a directory", id="folder as key"),
+        pytest.param(".", "good-key.pem", "cert", "is not a regular file of 4 MiB at most", id="folder as certificate"),
+        pytest.param("good.pem", ".", "key", "is not a regular file of 4 MiB at most", id="folder as key"),
         pytest.param("junk.pem", "good-key.pem", "cert", NO_CERTIFICATE, id="junk as certificate"),
         pytest.param("token", "good-key.pem", "cert", NO_CERTIFICATE, id="certificate that is not PEM"),
         pytest.param("other-key.pem", "good-key.pem", "cert", NO_CERTIFICATE, id="key as certificate"),
@@ -395,7 +395,7 @@ def test_what_is_no_path_is_refused_and_not_shown(name: str, text: str, pems: Pa
     ("bundle", "says"),
     [
         pytest.param("none.pem", NOT_THERE, id="missing"),
-        pytest.param(".", "Is a directory", id="folder"),
+        pytest.param(".", "is not a regular file of 4 MiB at most", id="folder"),
         pytest.param("junk.pem", NO_CERTIFICATE, id="junk"),
         pytest.param("token", NO_CERTIFICATE, id="not PEM"),
         pytest.param("old-ca.pem", EXPIRED, id="expired"),
@@ -418,7 +418,8 @@ def test_authorities_one_of_which_is_valid_now_are_accepted(
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("none", NOT_THERE), (".", "Is a directory"), ("junk-token", "holds no token")]
+    ("name", "says"),
+    [("none", NOT_THERE), (".", "is not a regular file of 4 MiB at most"), ("junk-token", "holds no token")],
 )
 def test_a_token_file_that_cannot_be_used_is_refused(name: str, says: str, pems: Path) -> None:
     path = pems / name
@@ -613,7 +614,7 @@ def test_what_is_no_name_of_a_caller(name: str, pems: Path) -> None:
             callers(names, pems)
 
 
-labels = st.from_regex(r"[a-z0-9_-]{1,5}", fullmatch=True)
+labels = st.from_regex(r"[a-z][a-z0-9_-]{0,4}", fullmatch=True)
 dns_names = st.lists(labels, min_size=1, max_size=4).map(".".join)
 spiffe_ids = st.lists(labels, min_size=1, max_size=4).map(lambda parts: "spiffe://" + "/".join(parts))
 
@@ -663,9 +664,12 @@ def test_what_becomes_a_header_is_visible_ascii_without_blanks(name: str, text: 
 
 
 @pytest.mark.parametrize("name", ["iam_username", "iam_password", "iam_domain", "iam_project"])
-def test_what_goes_to_iam_in_a_body_may_be_any_text(name: str) -> None:
-    value = getattr(load_settings({**CLOUD, name: "zwei Wörter\t密码"}), name)
-    assert (value.get_secret_value() if isinstance(value, SecretStr) else value) == "zwei Wörter\t密码"
+def test_what_goes_to_iam_in_a_body_may_be_any_text_but_for_control_characters(name: str) -> None:
+    value = getattr(load_settings({**CLOUD, name: "zwei Wörter 密码"}), name)
+    assert (value.get_secret_value() if isinstance(value, SecretStr) else value) == "zwei Wörter 密码"
+    assert problems_of({**CLOUD, name: "password\n"}) == [
+        f"{flag(name)}: must not hold control characters, such as a line break at its end"
+    ]
 
 
 # All at once

@@ -279,6 +279,17 @@ def test_a_secret_that_the_upstream_repeats_is_masked() -> None:
     assert error.message == "bad token: ***"
 
 
+def test_a_code_or_a_request_id_that_shows_a_secret_is_left_out() -> None:
+    body = b'{"error_code":"S3CR3T","error_msg":"bad","request_id":"of-S3CR3T"}'
+    error = read_error(401, body, request_id="S3CR3T", secrets=("S3CR3T",))
+    assert (error.upstream_code, error.upstream_request_id, error.message) == ("", "", "bad")
+
+
+def test_a_secret_of_a_few_characters_leaves_words_whole() -> None:
+    error = read_error(401, b'{"error_msg":"decrypt token fail"}', secrets=("e",))
+    assert error.message == "decrypt token fail"
+
+
 def test_a_body_too_large_leaves_the_status_its_meaning() -> None:
     body = b'{"error_code":"SVCSTG.SWR.4031042","x":"%b"}' % (b"x" * MAX_BODY_BYTES)
     error = read_error(403, body)

@@ -78,7 +78,7 @@ async def test_a_request_is_never_sent_a_second_time_by_itself(
 
 async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:
     tls = UpstreamTls(None, None, Metrics())
-    client = UpstreamClient("http://localhost:1", tls, max_connections=1, attempt_timeout=1, max_response_bytes=1)
+    client = UpstreamClient("http://localhost:1", tls, attempt_timeout=1, max_response_bytes=1)
     async with aiohttp.ClientSession() as fresh, client:
         assert fresh._retry_connection is True
         assert client._session._retry_connection is False
@@ -224,7 +224,7 @@ async def test_who_waits_for_a_turn_waits_within_its_deadline_and_blames_nobody_
 
 async def test_an_attempts_time_begins_with_its_turn(connect: Connect, upstream: ScriptedUpstream) -> None:
     upstream.play((Act.STALL,), page("[]"))
-    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=1, timeout="20s", attempt_timeout="1s"))
+    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=1, timeout="20s", attempt_timeout="300ms"))
     calls = (stub.ListRepos(REQUEST) for _ in range(3))
     ended = await asyncio.gather(*calls, return_exceptions=True)
     (failed,) = (error for error in ended if isinstance(error, grpc.aio.AioRpcError))

@@ -238,7 +238,7 @@ async def test_files_that_cannot_be_used_leave_the_old_ones_in_use_until_there_a
             assert await stub.ListRepos(REQUEST) == PAGE
         assert upstream.callers == ["gateway.corp.example"] * 3
         (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-        assert record.message.startswith("upstream TLS: ")
+        assert record.message.startswith("upstream_tls: ")
         files.put(authorities=pem_of(CA), certificate=OTHER_GATEWAY.chain, key=OTHER_GATEWAY.key)
         assert await stub.ListRepos(REQUEST) == PAGE
         assert upstream.callers[-1] == "other.corp.example"
@@ -282,7 +282,7 @@ def test_the_end_of_the_certificate_in_use_is_told(files: Mount) -> None:
     def told() -> float | None:
         tls.current()
         return metrics.registry.get_sample_value(
-            "swr_gateway_certificate_expiry_timestamp_seconds", {"what": "upstream"}
+            "swr_gateway_certificate_expiry_timestamp_seconds", {"what": "upstream_tls"}
         )
 
     first = told()

@@ -123,6 +123,7 @@ async def _simulate(app: web.Application, count: int, access: Access, host: str,
 
 def _how_to_serve(url: str, access: Access) -> str:
     """Return the command of a gateway that is let in."""
+    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     serve = f"swr-gateway serve --upstream-url {url}"
     if access.username:
         user = f"--iam-username {shlex.quote(access.username)} --iam-domain any --iam-project any"

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
 Options: TypeAlias = Sequence[tuple[str, Any]]
 
-# Stubs in other languages take the same text.
-SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                # ListRepos alone. The channel could only start a stream over, and only before its first message;
-                # gateway.client.resume goes on behind the last one, and two layers would multiply their attempts.
-                "name": [{"service": "gateway.swr.v1.RepoService", "method": "ListRepos"}],
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
-    }
-)
+# Stubs in other languages take the same text. It names ListRepos alone: a channel could only start a stream over, and
+# only before its first message; gateway.client.resume goes on behind the last one, and two layers would multiply their
+# attempts.
+SERVICE_CONFIG = Path(__file__).with_name("service_config.json").read_text("utf-8")
 
 _OPTIONS: Options = (
     ("grpc.service_config", SERVICE_CONFIG),

@@ -19,6 +19,7 @@ import msgspec
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_MESSAGE_CHARACTERS = 256
+LEAST_SECRET = 6
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,31}(?:\.[A-Z0-9_]{1,31}){0,3}", re.ASCII)
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -70,7 +71,12 @@ def readable_request_id(value: object) -> str:
 
 def unless_secret(text: str, secrets: tuple[str, ...]) -> str:
     """Return a text, or nothing where it shows a secret."""
-    return "" if any(secret in text for secret in secrets if secret) else text
+    return "" if any(secret in text for secret in _worth_masking(secrets)) else text
+
+
+def _worth_masking(secrets: tuple[str, ...]) -> list[str]:
+    """Of a few characters is no secret, but a mistake of who sends it; masked, it would leave no word whole."""
+    return [secret for secret in secrets if len(secret) >= LEAST_SECRET]
 
 
 def _find_error(value: Any) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def _first_text(error: dict[str, Any], keys: tuple[str, ...], pattern: re.Patter
 def _clean(text: str, secrets: tuple[str, ...]) -> str:
     if _UNFIT.search(text):
         return ""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be the beginning of another
+    for secret in sorted(_worth_masking(secrets), key=len, reverse=True):  # one may be the beginning of another
         text = text.replace(secret, "***")
     text = _TOKEN_LIKE.sub("***", _CONTROL.sub(" ", text)).strip()
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

@@ -8,8 +8,18 @@ The README lists all of them for callers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from google.rpc import code_pb2
+
+
+class Retry(Enum):
+    """Whether the gateway itself sends a failed request again. All of them are reads: sending again changes nothing."""
+
+    NEVER = auto()
+    ONCE = auto()
+    FREELY = auto()  # within the settings and the budget
+    IF_TOLD = auto()  # as FREELY, where the upstream says how long to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class Cause:
         field: The request's field that is to blame, as a path like `filter.name`. Empty where none is.
         retry_delay: Seconds after which a new try makes sense where the upstream named none; None where no hint is
             given.
+        retry: Whether the gateway sends the request again.
     """
 
     code: int
@@ -30,6 +41,7 @@ class Cause:
     message: str
     field: str = ""
     retry_delay: float | None = None
+    retry: Retry = Retry.NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,11 @@ class GatewayError(Exception):
         upstream_request_id: The upstream's name for the request, to be quoted to its support.
         phase: Where in the upstream request it happened: `queue`, `dns`, `connect`, `tls`, `headers` or `body`.
         retry_delay: Seconds the upstream asks to wait.
+
+    Attributes:
+        told_delay: Seconds the upstream asks to wait; None where it names none.
+        retry_delay: Seconds after which a new try makes sense: the upstream's, else those of the cause.
+        attempts: Requests that were sent upstream for the call.
     """
 
     def __init__(
@@ -74,7 +91,15 @@ class GatewayError(Exception):
         self.upstream_code = upstream_code
         self.upstream_request_id = upstream_request_id
         self.phase = phase
+        self.told_delay = retry_delay
         self.retry_delay = cause.retry_delay if retry_delay is None else retry_delay
+        self.attempts = 0
+
+    def copy(self) -> GatewayError:
+        """Return the same failure, to be raised elsewhere: an exception's traceback grows with each place."""
+        twin = GatewayError(self.cause)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 # The caller's side.
@@ -104,13 +129,25 @@ CREDENTIAL_UNAVAILABLE = Cause(
 )
 
 # The upstream's side: no HTTP status, or none that can be trusted.
-UPSTREAM_UNREACHABLE = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_UNREACHABLE", "cannot connect to the upstream")
-UPSTREAM_TLS_UNTRUSTED = Cause(code_pb2.INTERNAL, "UPSTREAM_TLS_UNTRUSTED", "the upstream's certificate is not trusted")
-UPSTREAM_TLS_FAILED = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TLS_FAILED", "no TLS connection to the upstream")
-UPSTREAM_CONNECTION_LOST = Cause(
-    code_pb2.UNAVAILABLE, "UPSTREAM_CONNECTION_LOST", "the connection broke before the upstream had answered in full"
+UPSTREAM_UNREACHABLE = Cause(
+    code_pb2.UNAVAILABLE, "UPSTREAM_UNREACHABLE", "cannot connect to the upstream", retry=Retry.FREELY
 )
-UPSTREAM_TIMEOUT = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TIMEOUT", "the upstream did not answer in time")
+UPSTREAM_CIRCUIT_OPEN = Cause(
+    code_pb2.UNAVAILABLE, "UPSTREAM_CIRCUIT_OPEN", "the upstream has failed too often of late, and is left alone"
+)
+UPSTREAM_TLS_UNTRUSTED = Cause(code_pb2.INTERNAL, "UPSTREAM_TLS_UNTRUSTED", "the upstream's certificate is not trusted")
+UPSTREAM_TLS_FAILED = Cause(
+    code_pb2.UNAVAILABLE, "UPSTREAM_TLS_FAILED", "no TLS connection to the upstream", retry=Retry.ONCE
+)
+UPSTREAM_CONNECTION_LOST = Cause(
+    code_pb2.UNAVAILABLE,
+    "UPSTREAM_CONNECTION_LOST",
+    "the connection broke before the upstream had answered in full",
+    retry=Retry.FREELY,
+)
+UPSTREAM_TIMEOUT = Cause(
+    code_pb2.UNAVAILABLE, "UPSTREAM_TIMEOUT", "the upstream did not answer in time", retry=Retry.FREELY
+)
 UPSTREAM_PROTOCOL = Cause(
     code_pb2.INTERNAL, "UPSTREAM_PROTOCOL", "the upstream's answer is not the HTTP that was asked"
 )

@@ -91,6 +91,7 @@ def _metadata(error: GatewayError) -> dict[str, str]:
     known = {
         "httpStatus": str(error.http_status or ""),
         "upstreamCode": error.upstream_code,
+        "attempts": str(error.attempts or ""),
         "phase": error.phase,
     }
     return {key: value for key, value in known.items() if value}

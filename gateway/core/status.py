@@ -10,7 +10,7 @@ from __future__ import annotations
 from google.rpc import code_pb2
 
 from gateway.core.error_body import read_error_body, readable_request_id, unless_secret
-from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_PROTOCOL, Cause, GatewayError
+from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_PROTOCOL, Cause, GatewayError, Retry
 from gateway.core.retry_after import read_retry_after
 
 _OK = frozenset({200, 206})
@@ -29,17 +29,30 @@ PERMISSION_DENIED = Cause(
     code_pb2.PERMISSION_DENIED, "UPSTREAM_PERMISSION_DENIED", "the credential may not list these repositories"
 )
 RATE_LIMITED = Cause(
-    code_pb2.RESOURCE_EXHAUSTED, "UPSTREAM_RATE_LIMITED", "too many requests for the upstream", retry_delay=_SOON
+    code_pb2.RESOURCE_EXHAUSTED,
+    "UPSTREAM_RATE_LIMITED",
+    "too many requests for the upstream",
+    retry_delay=_SOON,
+    retry=Retry.IF_TOLD,
 )
 NOT_FOUND = Cause(code_pb2.NOT_FOUND, "UPSTREAM_NOT_FOUND", "the upstream did not find what was asked for")
 MISCONFIGURED = Cause(
     code_pb2.INTERNAL, "UPSTREAM_MISCONFIGURED", "the upstream has no such API: check the gateway's upstream URL"
 )
-BUSY = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_BUSY", "the upstream is busy", retry_delay=_SOON)
-UNAVAILABLE = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "the upstream is not available", retry_delay=_SOON)
-TIMED_OUT = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TIMEOUT", "the upstream gave up waiting")
+BUSY = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_BUSY", "the upstream is busy", retry_delay=_SOON, retry=Retry.FREELY)
+UNAVAILABLE = Cause(
+    code_pb2.UNAVAILABLE,
+    "UPSTREAM_UNAVAILABLE",
+    "the upstream is not available",
+    retry_delay=_SOON,
+    retry=Retry.FREELY,
+)
+TIMED_OUT = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_TIMEOUT", "the upstream gave up waiting", retry=Retry.FREELY)
 GATEWAY_TIMED_OUT = Cause(
-    code_pb2.UNAVAILABLE, "UPSTREAM_GATEWAY_TIMEOUT", "a proxy in front of the upstream gave up waiting"
+    code_pb2.UNAVAILABLE,
+    "UPSTREAM_GATEWAY_TIMEOUT",
+    "a proxy in front of the upstream gave up waiting",
+    retry=Retry.ONCE,
 )
 CONFLICT = Cause(code_pb2.ABORTED, "UPSTREAM_CONFLICT", "the upstream reports a conflict")
 PRECONDITION = Cause(
@@ -49,7 +62,7 @@ OFFSET_OUT_OF_RANGE = Cause(
     code_pb2.OUT_OF_RANGE, "UPSTREAM_OFFSET_OUT_OF_RANGE", "the offset lies behind the end of the list", field="offset"
 )
 LEGAL_BLOCK = Cause(code_pb2.PERMISSION_DENIED, "UPSTREAM_LEGAL_BLOCK", "the upstream may not answer for legal reasons")
-INTERNAL = Cause(code_pb2.INTERNAL, "UPSTREAM_INTERNAL", "the upstream failed")
+INTERNAL = Cause(code_pb2.INTERNAL, "UPSTREAM_INTERNAL", "the upstream failed", retry=Retry.ONCE)
 UNIMPLEMENTED = Cause(code_pb2.UNIMPLEMENTED, "UPSTREAM_UNIMPLEMENTED", "the upstream does not offer this")
 STORAGE_EXHAUSTED = Cause(code_pb2.RESOURCE_EXHAUSTED, "UPSTREAM_STORAGE_EXHAUSTED", "the upstream has no storage left")
 REJECTED_REQUEST = Cause(
@@ -62,7 +75,9 @@ REDIRECT = Cause(
 UNEXPECTED_CLIENT_ERROR = Cause(
     code_pb2.UNKNOWN, "UPSTREAM_UNEXPECTED_STATUS", "the upstream answered with an unexpected HTTP status"
 )
-UNEXPECTED_SERVER_ERROR = Cause(code_pb2.INTERNAL, "UPSTREAM_UNEXPECTED_STATUS", UNEXPECTED_CLIENT_ERROR.message)
+UNEXPECTED_SERVER_ERROR = Cause(
+    code_pb2.INTERNAL, "UPSTREAM_UNEXPECTED_STATUS", UNEXPECTED_CLIENT_ERROR.message, retry=Retry.ONCE
+)
 
 HTTP_STATUSES: dict[int, Cause] = {
     204: UPSTREAM_MALFORMED_RESPONSE,

@@ -44,6 +44,16 @@ class Credential(AbstractAsyncContextManager["Credential"]):
             GatewayError: No credential can be had: the caller's fault or the gateway's.
         """
 
+    def look_at_files(self) -> None:
+        """Read files again that changed, if the credential comes from any; may be called from another thread."""
+
+    def identity(self, metadata: Mapping[str, str]) -> bytes:
+        """Return whose rights a call has: what is shared or remembered is never given to another one's calls.
+
+        It says nothing of the secret. All calls that use the gateway's own credential have the same.
+        """
+        return b""
+
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return what to try once more with, now that the upstream called a sign-in expired; None if there is nothing.
 

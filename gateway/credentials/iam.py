@@ -24,8 +24,11 @@ PACE = 10.0
 # Seconds from a failed renewal to the next try: doubled with each failure, up to the last. IAM locks accounts for
 # sign-ins that it refused.
 FIRST_WAIT = 1.0
+LONGEST_WAIT_UNREACHABLE = 30.0
 FIRST_WAIT_REFUSED = 60.0
 LONGEST_WAIT = 300.0
+# However short a token's life is.
+LEAST_RENEWAL_DELAY = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +62,19 @@ class IamToken(Credential):
         self._fetch = fetch
         self._announce = announce
         self._metrics = metrics
+        self._ends_at = 0.0
+        metrics.watch(
+            "token_expiry_timestamp_seconds",
+            "When the IAM token in use ends; 0 while there is none.",
+            lambda: self._ends_at,
+        )
         self._held: _Held | None = None
         self._told: bool | None = None
         self._failures = 0
         self._fetching = False
         self._due = 0.0  # at once
-        self._asked_at = -PACE
+        self._pace = PACE
+        self._asked_at = -LONGEST_WAIT * 10
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -89,23 +99,37 @@ class IamToken(Credential):
             await self._fetched()
             held = self._valid()
         if held is None:
-            raise GatewayError(CREDENTIAL_UNAVAILABLE, retry_delay=max(self._due - self._now(), 0.0))
+            raise self._none_to_be_had()
         return held.sign_in
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return a newer token than the one that was rejected, which all who were rejected together wait for.
 
         None where the last renewal that a call asked for is too short a while ago: the rejection is the answer then.
+        The rejected token stays in use until there is a new one: one odd answer is no reason to refuse all calls.
         """
         held = self._valid()
-        if held is not None and held.sign_in is rejected:
-            if self._now() < self._asked_at + PACE:
+        if held is None or held.sign_in is not rejected:
+            return await self.sign_in("", {})
+        if not (self._fetching or self._wanted.is_set()):
+            if self._failures and self._now() < self._due:
+                raise self._none_to_be_had()
+            if self._now() < self._asked_at + self._pace:
                 return None
-            self._asked_at = self._now()
             _log.warning("the upstream says that the token has expired")
-            self._due = self._now()
-            self._held = None
-        return await self.sign_in("", {})
+            # Where even new tokens are called expired, more of them do not help.
+            soon = self._now() < self._asked_at + 10 * self._pace
+            self._pace = min(2 * self._pace, LONGEST_WAIT) if soon else PACE
+            self._asked_at = self._now()
+            self._wanted.set()
+        await self._settled.wait()
+        held = self._valid()
+        if held is None or held.sign_in is rejected:
+            raise self._none_to_be_had()
+        return held.sign_in
+
+    def _none_to_be_had(self) -> GatewayError:
+        return GatewayError(CREDENTIAL_UNAVAILABLE, retry_delay=max(self._due - self._now(), 0.0))
 
     def _valid(self) -> _Held | None:
         held = self._held
@@ -157,13 +181,16 @@ class IamToken(Credential):
 
     async def _fail(self, error: GatewayError) -> None:
         wait = retry_delay(self._failures, refused=is_refusal(error))
-        delay = min(max(wait, error.retry_delay or 0.0), LONGEST_WAIT)
+        delay = min(max(wait, error.told_delay or 0.0), LONGEST_WAIT)
         self._failures += 1
         self._due = self._now() + delay
         self._metrics.token_renewals.labels(error.cause.reason).inc()
         _log.error(
-            "no token from IAM: %s: %s; next try in %.1f s; %s",
+            "no token from IAM: %s (HTTP status %s, code %s, phase %s): %s; next try in %.1f s; %s",
             error.cause.reason,
+            error.http_status or "none",
+            error.upstream_code or "none",
+            error.phase or "none",
             error.message,
             delay,
             "the last one stays in use" if self._valid() else "calls are refused",
@@ -173,13 +200,13 @@ class IamToken(Credential):
 
     async def _hold(self, token: IssuedToken) -> None:
         self._held = _Held(with_token(token.value), self._now() + token.life)
-        self._metrics.token_end.set(token.expires_at)
+        self._ends_at = token.expires_at
         _log.info("a token from IAM, for %.0f s", token.life)
         await self._tell(available=True)
 
     async def _tell(self, *, available: bool) -> None:
         if not available:
-            self._metrics.token_end.set(0)
+            self._ends_at = 0.0
         if available != self._told:
             self._told = available
             await self._announce(available)
@@ -187,7 +214,7 @@ class IamToken(Credential):
 
 def renewal_delay(life: float) -> float:
     """Return how many seconds after it was issued a token is renewed: at 80 % of its life, give or take 5 %."""
-    return life * (RENEW_AFTER + random.uniform(-SPREAD, SPREAD))
+    return max(life * (RENEW_AFTER + random.uniform(-SPREAD, SPREAD)), LEAST_RENEWAL_DELAY)
 
 
 def retry_delay(failures: int, *, refused: bool) -> float:
@@ -197,5 +224,5 @@ def retry_delay(failures: int, *, refused: bool) -> float:
         failures: How many had failed before.
         refused: Whether IAM refused the sign-in, rather than being unreachable or broken.
     """
-    first = FIRST_WAIT_REFUSED if refused else FIRST_WAIT
-    return min(first * 2.0 ** min(failures, 16), LONGEST_WAIT) * random.uniform(0.5, 1.0)
+    first, longest = (FIRST_WAIT_REFUSED, LONGEST_WAIT) if refused else (FIRST_WAIT, LONGEST_WAIT_UNREACHABLE)
+    return min(first * 2.0 ** min(failures, 16), longest) * random.uniform(0.5, 1.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 
 from gateway.core.errors import CREDENTIAL_MISSING, GatewayError
@@ -25,12 +27,19 @@ class NoCredential(Credential):
 class CallerToken(Credential):
     """The caller's own token, from the metadata of the call and for that call only."""
 
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
     async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
         """Return the caller's token; CREDENTIAL_MISSING where there is none."""
         token = metadata.get(CALLER_TOKEN, "")
         if not is_token(token):
             raise GatewayError(CREDENTIAL_MISSING)
         return with_token(token)
+
+    def identity(self, metadata: Mapping[str, str]) -> bytes:
+        """Return a keyed hash of the caller's token, which no other process can compare."""
+        return blake2b(metadata.get(CALLER_TOKEN, "").encode(), digest_size=16, key=self._key).digest()
 
 
 class StaticToken(Credential):
@@ -52,11 +61,15 @@ class TokenFile(Credential):
     """
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
-        self._sign_in = Reloading("token file", (path,), lambda: with_token(read_token(path)), metrics)
+        self._sign_in = Reloading("token_file", (path,), lambda: with_token(read_token(path)), metrics)
 
     async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
         """Return the file's token."""
         return self._sign_in.current()
+
+    def look_at_files(self) -> None:
+        """Read the file again if it changed."""
+        self._sign_in.current()
 
 
 def read_token(path: Path) -> str:

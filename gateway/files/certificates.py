@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.files.reloading import BadFileError, read_file
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.x509 import Certificate
 
-_UNSUPPORTED = "holds a key of a kind that is not supported: RSA, ECDSA on P-256, P-384 or P-521, and Ed25519 are"
+LEAST_RSA_BITS = 2048
+
+
+class KeyUse(Enum):
+    """What will use a key, and with that the kinds of keys that make sense, in words."""
+
+    GRPC = "RSA of 2048 bits and more, or ECDSA on P-256 or P-384"  # what gRPC's own clients accept of a server
+    OPENSSL = "RSA of 2048 bits and more, ECDSA on P-256, P-384 or P-521, or Ed25519"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +43,22 @@ class KeyPair:
     ends: float
 
 
-def read_key_pair(certificate_path: Path, key_path: Path) -> KeyPair:
+def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse) -> KeyPair:
     """Read a certificate and its key.
 
     Raises:
-        BadFileError: One cannot be read or is none, the key is another certificate's or of a kind that TLS has no use
-            for, or the certificate is not valid at this time.
+        BadFileError: One cannot be read or is none, the key is another certificate's or of a kind that is of no use, or
+            the certificate is not valid at this time.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     chain = _parse(certificate_path, read_file(certificate_path))
-    key = read_file(key_path)
-    if _public_key_of(key_path, key) != _certified_key(certificate_path, chain[0]):
+    key = _parse_key(key_path, read_file(key_path), use)
+    if key.public_key() != _certified_key(certificate_path, chain[0], use):
         raise BadFileError(key_path, f"is not the key of the certificate in {certificate_path}")
     _check_time(certificate_path, chain[0])
-    return KeyPair(_write(chain), key, chain[0].not_valid_after_utc.timestamp())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return KeyPair(_write(chain), pem, chain[0].not_valid_after_utc.timestamp())
 
 
 def read_authorities(path: Path) -> bytes:
@@ -79,32 +91,43 @@ def _write(certificates: list[Certificate]) -> bytes:
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-def _public_key_of(path: Path, key: bytes) -> object:
+def _parse_key(path: Path, pem: bytes, use: KeyUse) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        return load_pem_private_key(key, password=None).public_key()
+        return load_pem_private_key(pem, password=None)
     except (TypeError, ValueError) as error:  # the first for a key that is encrypted
         raise BadFileError(path, "holds no unencrypted private key in PEM") from error
     except UnsupportedAlgorithm as error:
-        raise BadFileError(path, _UNSUPPORTED) from error
+        raise _of_no_use(path, use) from error
 
 
-def _certified_key(path: Path, certificate: Certificate) -> object:
-    """Return the key that a certificate is for, if it is one that both gRPC and OpenSSL can use."""
+def _certified_key(path: Path, certificate: Certificate, use: KeyUse) -> object:
+    """Return the key that a certificate is for."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.x509.oid import PublicKeyAlgorithmOID
 
     try:
         key = certificate.public_key()
     except (UnsupportedAlgorithm, ValueError) as error:
-        raise BadFileError(path, _UNSUPPORTED) from error
-    curves = ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
-    on_curve = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves)
-    if not (on_curve or isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey)):
-        raise BadFileError(path, _UNSUPPORTED)
+        raise _of_no_use(path, use) from error
+    curves: tuple[type[ec.EllipticCurve], ...] = (ec.SECP256R1, ec.SECP384R1)
+    match key:
+        case rsa.RSAPublicKey() if certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
+            good = key.key_size >= LEAST_RSA_BITS
+        case ec.EllipticCurvePublicKey():
+            good = isinstance(key.curve, (*curves, ec.SECP521R1) if use is KeyUse.OPENSSL else curves)
+        case _:
+            good = isinstance(key, ed25519.Ed25519PublicKey) and use is KeyUse.OPENSSL
+    if not good:
+        raise _of_no_use(path, use)
     return key
+
+
+def _of_no_use(path: Path, use: KeyUse) -> BadFileError:
+    return BadFileError(path, f"holds a key of a kind that is of no use here: {use.value} would be")
 
 
 def _check_time(path: Path, certificate: Certificate) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -12,6 +14,11 @@ from gateway.metrics import Metrics
 
 Value = TypeVar("Value")
 _Version: TypeAlias = tuple[tuple[int, int, int, int], ...]
+
+# Seconds after which files that could not be used are tried again although they did not change.
+RETRY_AFTER = 10.0
+# Certificates and tokens are a few KiB; bundles of authorities are some hundred.
+MOST_BYTES = 4 * 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -34,23 +41,26 @@ def read_file(path: Path) -> bytes:
     """Return what a file holds.
 
     Raises:
-        BadFileError: It cannot be read.
+        BadFileError: It cannot be read, or is no regular file of a sensible size: a pipe would be waited for.
     """
     try:
-        return path.read_bytes()
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES:
+            return path.read_bytes()
     except OSError as error:
         raise BadFileError(path, error.strerror or "cannot be read") from error
+    raise BadFileError(path, "is not a regular file of 4 MiB at most")
 
 
 class Reloading(Generic[Value]):
     """A value made of files. Whoever asks for it gets it made of the files as they are, for they are looked at.
 
     Secret mounts swap a symbolic link, so it is the files behind the paths that are compared. Files that became
-    unusable leave the last good value in use: that is logged and counted once, not for everyone who asks. May be used
-    by several threads.
+    unusable leave the last good value in use: that is logged and counted once, not for everyone who asks. They are
+    tried again after a while, for not every fault is in the file. May be used by several threads.
 
     Args:
-        name: What the value is, for log lines and metrics.
+        name: What the value is, for log lines and metrics, such as `server_tls`.
         paths: The files.
         load: Makes the value; raises BadFileError where it cannot.
         metrics: Where reloads are counted.
@@ -63,8 +73,10 @@ class Reloading(Generic[Value]):
         self._name = name
         self._paths = paths
         self._load = load
-        self._metrics = metrics
+        self._reloaded = {result: metrics.reloads.labels(name, result) for result in ("ok", "error")}
         self._lock = threading.Lock()
+        self._problem = ""
+        self._try_again_at = 0.0
         self._seen = self._version()
         self._value = load()
 
@@ -73,25 +85,30 @@ class Reloading(Generic[Value]):
         # Microseconds for local files: cheaper than handing it to a thread.
         with self._lock:
             version = self._version()
-            if version != self._seen:
+            changed = version != self._seen
+            if changed or (self._problem and time.monotonic() >= self._try_again_at):
                 self._seen = version
-                self._reload()
+                self._reload(changed=changed)
             return self._value
 
     def _version(self) -> _Version | None:
         try:
-            stats = [path.stat() for path in self._paths]
+            found = [path.stat() for path in self._paths]
         except OSError:
             return None
         # Not the time of the last writing: copies keep it, and it does not tell of permissions.
-        return tuple((stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size) for stat in stats)
+        return tuple((one.st_dev, one.st_ino, one.st_ctime_ns, one.st_size) for one in found)
 
-    def _reload(self) -> None:
+    def _reload(self, *, changed: bool) -> None:
         try:
             self._value = self._load()
         except BadFileError as error:
-            _log.error("%s: %s; the last good one stays in use", self._name, error)
-            self._metrics.reloads.labels(self._name, "error").inc()
+            self._try_again_at = time.monotonic() + RETRY_AFTER
+            if changed or str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("%s: %s; the last good one stays in use", self._name, error)
+                self._reloaded["error"].inc()
         else:
+            self._problem = ""
             _log.info("%s: read again", self._name)
-            self._metrics.reloads.labels(self._name, "ok").inc()
+            self._reloaded["ok"].inc()

@@ -26,11 +26,12 @@ from gateway.server.errors import ListenError
 # The loop beats once a second; a process that was too busy for ten beats will not get better.
 BEAT = 1.0
 DEAD_AFTER = 10.0
-# Of one request, so that nobody holds a thread.
+# For which a client may be silent, so that those who only connect do not hold a thread.
 REQUEST_TIMEOUT = 5.0
 
 _log = logging.getLogger(__name__)
 
+Texts = Callable[[], tuple[str, ...]]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
@@ -41,15 +42,17 @@ class Admin:
         address: `host:port`.
         metrics: What /metrics shows.
         hindrances: Asks what keeps the gateway from serving; /readyz answers 503 with it.
+        remarks: Asks what else /readyz tells.
 
     Attributes:
         address: What it listens on, with the port that was chosen for 0. Known inside the context.
     """
 
-    def __init__(self, address: str, metrics: Metrics, hindrances: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, address: str, metrics: Metrics, hindrances: Texts, remarks: Texts) -> None:
         self.address = address
         self._metrics = make_wsgi_app(metrics.registry)
         self._hindrances = hindrances
+        self._remarks = remarks
 
     async def __aenter__(self) -> Self:
         """Start to answer.
@@ -91,15 +94,16 @@ class Admin:
             case "/livez":
                 age = time.monotonic() - self._beat
                 problems = (f"the event loop has not turned for {age:.0f} s",) if age > DEAD_AFTER else ()
-                return _verdict(problems, start_response)
+                return _verdict(problems, (), start_response)
             case "/readyz":
-                return _verdict(self._hindrances(), start_response)
+                return _verdict(self._hindrances(), self._remarks(), start_response)
             case _:
                 return _text("404 Not Found", "/metrics, /livez, /readyz", start_response)
 
 
-def _verdict(problems: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:
-    return _text("503 Service Unavailable" if problems else "200 OK", "\n".join(problems) or "ok", start_response)
+def _verdict(problems: tuple[str, ...], remarks: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:
+    status = "503 Service Unavailable" if problems else "200 OK"
+    return _text(status, "\n".join([*(problems or ("ok",)), *remarks]), start_response)
 
 
 def _text(status: str, text: str, start_response: StartResponse) -> Iterable[bytes]:
@@ -115,6 +119,8 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
+    request_queue_size = 128  # probes do not wait behind a burst of others
+
     def server_bind(self) -> None:
         """Bind, without a look at the DNS for a name that nobody asks for."""
         socketserver.TCPServer.server_bind(self)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
+from gateway.core.breaker import Breaker, State
+from gateway.core.convert import PageConverter
 from gateway.core.iam import IamUser
+from gateway.core.retry import RetryBudget
 from gateway.credentials.access_key import AccessKey, AccessKeySigner
 from gateway.credentials.base import Credential
 from gateway.credentials.iam import IamToken
 from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
 from gateway.metrics import Metrics
+from gateway.reliability.cache import PageCache
+from gateway.reliability.flights import Flights
+from gateway.reliability.turns import Turns
+from gateway.server.fetching import PageFetcher, Protection
+from gateway.server.pages import ListedPages
 from gateway.server.tls import ServerTls
 from gateway.settings.model import Auth, Settings
 from gateway.upstream.iam import IamClient
@@ -53,8 +63,41 @@ def make_credential(
         case Auth.AKSK:
             return AccessKeySigner(_access_key(settings), settings.origin)
         case Auth.IAM:
-            iam = IamClient(settings.iam_origin, _iam_user(settings), tls, settings.attempt_timeout)
+            iam = IamClient(settings.iam_origin, _iam_user(settings), tls)
             return IamToken(iam.fetch_token, announce, metrics)
+
+
+def make_protection(settings: Settings, metrics: Metrics) -> Protection:
+    """Return what stands between calls and the upstream, watched by metrics."""
+    turns, breaker = Turns(settings.max_in_flight, settings.max_queue), Breaker()
+    now = asyncio.get_running_loop().time
+    budget = RetryBudget(now())
+    metrics.watch("upstream_in_flight", "Requests to the upstream under way.", lambda: turns.taken)
+    metrics.watch("upstream_queue", "Calls that wait for a turn at the upstream.", lambda: turns.queued)
+    metrics.watch(
+        "upstream_circuit_open", "1 while the upstream is left alone.", lambda: breaker.state is not State.CLOSED
+    )
+    metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
+    return Protection(turns, breaker, budget, settings.retries)
+
+
+def make_pages(
+    settings: Settings, fetcher: PageFetcher, converter: PageConverter, credential: Credential, metrics: Metrics
+) -> ListedPages:
+    """Return where ListRepos gets its pages."""
+    cache = None
+    if settings.cache_ttl or settings.stale_if_error:
+        cache = PageCache(settings.cache_ttl, settings.stale_if_error, time.monotonic)
+        metrics.watch("cache_bytes", "Memory of remembered replies.", lambda: cache.size)
+    return ListedPages(
+        fetcher,
+        converter,
+        credential,
+        dialect=settings.dialect,
+        cache=cache,
+        flights=Flights(metrics) if settings.coalesce else None,
+        metrics=metrics,
+    )
 
 
 def _access_key(settings: Settings) -> AccessKey:

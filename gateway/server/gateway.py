@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import grpc
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 from gateway.core.convert import PageConverter
 from gateway.metrics import Metrics
 from gateway.server.admin import Admin
-from gateway.server.assembly import make_credential, server_tls, upstream_tls
+from gateway.server.assembly import make_credential, make_pages, make_protection, server_tls, upstream_tls
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import Guard
@@ -39,6 +40,9 @@ STARTING = "starting"
 DRAINING = "draining"
 NO_TOKEN = "no token from IAM"
 
+# Seconds from one look at files to the next.
+LOOK_EVERY = 10.0
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -46,6 +50,14 @@ _OPTIONS = (
     # A port that another process listens on is an error, not something to share.
     ("grpc.so_reuseport", 0),
 )
+
+
+class HasFiles(Protocol):
+    """A part of the gateway that is made of files."""
+
+    def look_at_files(self) -> None:
+        """Read files again that changed; called from another thread."""
+        ...
 
 
 class Gateway:
@@ -64,6 +76,7 @@ class Gateway:
         self._metrics = Metrics()
         self._health = HealthServicer()
         self._guard = Guard(AllowedCallers(settings.tls_allowed_sans).check)
+        self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
         self.admin_address: str | None = None
 
@@ -77,19 +90,23 @@ class Gateway:
         settings = self._settings
         async with AsyncExitStack() as stack:
             await self._health.hinder(STARTING, hinders=True)
-            if settings.admin_listen:
-                admin = Admin(settings.admin_listen, self._metrics, lambda: self._health.hindrances)
-                self.admin_address = (await stack.enter_async_context(admin)).address
             servicer = await self._open_servicer(stack)
+            if settings.admin_listen:
+                admin = Admin(settings.admin_listen, self._metrics, self._hindrances, self._remarks)
+                self.admin_address = (await stack.enter_async_context(admin)).address
             self._server = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
             self._add_services(servicer)
             tls = server_tls(settings, self._metrics)
+            if tls is not None:
+                self._with_files += (tls,)
             self.addresses = tuple(self._listen(address, tls) for address in settings.listen)
             await self._server.start()
             stack.push_async_callback(self._server.stop, None)
+            await stack.enter_async_context(_background(self._look_at_files()))
             await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
-        _log.info("serving on %s, upstream %s", ", ".join(self.addresses), settings.origin)
+        operators = f", operators on {self.admin_address}" if self.admin_address else ""
+        _log.info("serving on %s, upstream %s%s", ", ".join(self.addresses), settings.origin, operators)
         return self
 
     async def __aexit__(
@@ -114,24 +131,44 @@ class Gateway:
         _log.info("stopped")
 
     async def _open_servicer(self, stack: AsyncExitStack) -> RepoServicer:
-        settings = self._settings
-        tls = upstream_tls(settings, self._metrics)
+        settings, metrics = self._settings, self._metrics
+        tls = upstream_tls(settings, metrics)
         upstream = UpstreamClient(
             settings.origin,
             tls,
-            max_connections=settings.max_in_flight,
             attempt_timeout=settings.attempt_timeout,
             max_response_bytes=settings.max_response_bytes,
         )
         await stack.enter_async_context(upstream)
-        credential = make_credential(settings, tls, self._announce_token, self._metrics)
+        credential = make_credential(settings, tls, self._announce_token, metrics)
         await stack.enter_async_context(credential)
+        self._with_files += (tls, credential)
+        self._protection = make_protection(settings, metrics)
+        fetcher = PageFetcher(upstream, credential, self._protection, metrics)
+        converter = PageConverter(settings.row_memo_bytes)
         return RepoServicer(
-            PageFetcher(upstream, credential, settings.dialect),
-            PageConverter(settings.row_memo_bytes),
+            make_pages(settings, fetcher, converter, credential, metrics),
+            fetcher,
+            converter,
+            dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
         )
+
+    async def _look_at_files(self) -> None:
+        """Have changed files noticed although nobody connects, and those that were unusable tried again."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for part in self._with_files:
+                # A file system may hang, and reading authorities takes a while.
+                await asyncio.to_thread(part.look_at_files)
+
+    def _hindrances(self) -> tuple[str, ...]:
+        return self._health.hindrances
+
+    def _remarks(self) -> tuple[str, ...]:
+        """A sick upstream is worth a remark, and no more: it would take every gateway out of the mesh."""
+        return (f"upstream circuit: {self._protection.breaker.state.value}",)
 
     async def _announce_token(self, available: bool) -> None:
         await self._health.hinder(NO_TOKEN, hinders=not available)
@@ -156,6 +193,18 @@ class Gateway:
         if tls is None:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, tls.credentials())
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work in the background for the time of a `with` block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _is_served(address: str) -> bool:

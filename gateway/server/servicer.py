@@ -4,64 +4,92 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
-from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
-from gateway.core.filter import Page, read_list_request, read_stream_request
+from gateway.core.convert import PageConverter, RowPage, SerializedPage
+from gateway.core.errors import DEADLINE_EXCEEDED, GatewayError
+from gateway.core.filter import Dialect, Page, read_list_request, read_stream_request, request_target
+from gateway.core.retry import LEAST_TIME
 from gateway.core.stream import StreamAssembler
-from gateway.server.call import current_call
+from gateway.reliability.progress import Deadline, Progress, within
+from gateway.server.call import REQUEST_ID, current_call
+from gateway.server.converting import run_conversion
 from gateway.server.fetching import PageFetcher
+from gateway.server.pages import ListedPages
 from gateway.server.paging import read_pages
 from gateway.swr.v1 import repos_pb2
-from gateway.upstream.client import Answer, Deadline
+from gateway.upstream.client import Answer
 
 SERVICE_NAME = repos_pb2.DESCRIPTOR.services_by_name["RepoService"].full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Result = TypeVar("Result")
+
+# Trailer of a reply that was not fetched just now.
+FROM_CACHE = "x-swr-gateway-cache"
+
+
+class Fetched(NamedTuple):
+    """A page of a stream as it was answered, and what it took."""
+
+    answer: Answer
+    progress: Progress
 
 
 class RepoServicer:
     """Serves RepoService.
 
     Args:
-        fetcher: Fetches pages from the upstream.
-        converter: Makes the reply of the upstream's answer.
+        pages: Where ListRepos gets its replies.
+        fetcher: Fetches the pages of StreamRepos.
+        converter: Converts them.
+        dialect: How the upstream wants its filter.
         timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
         prefetch: Pages that a stream fetches ahead.
     """
 
     def __init__(
         self,
+        pages: ListedPages,
         fetcher: PageFetcher,
         converter: PageConverter,
         *,
+        dialect: Dialect,
         timeout: float,
         prefetch: int,
     ) -> None:
+        self._pages = pages
         self._fetcher = fetcher
         self._converter = converter
+        self._dialect = dialect
         self._timeout = timeout
         self._prefetch = prefetch
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> SerializedPage:
-        """List one page: one call is one upstream request."""
+        """List one page."""
         query = read_list_request(request)
-        answer = await self._fetcher.fetch(query, current_call(), self._deadline(context))
-        return await _breathing(self._converter.convert(answer.body, answer.content_range, query.page))
+        call = current_call()
+        listed = await self._pages.get(query, call, self._deadline(context))
+        if listed.from_cache:
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id), (FROM_CACHE, listed.from_cache)))
+        return listed.page
 
     async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
         """List all pages: each is one upstream request, some of them ahead, and no more than the caller reads."""
         query = read_stream_request(request)
         assert query.page is not None  # a stream always pages
 
-        async def fetch(page: Page) -> Answer:
-            return await self._fetcher.fetch(query._replace(page=page), current_call(), self._deadline(context))
+        async def fetch(page: Page) -> Fetched:
+            deadline = self._deadline(context)
+            progress = Progress(deadline.at)
+            target = request_target(query._replace(page=page), self._dialect)
+            answer = await within(deadline, progress, self._fetcher.fetch(target, current_call(), progress))
+            return Fetched(answer, progress)
 
-        async def convert(page: Page, answer: Answer) -> RowPage:
-            return await _breathing(self._converter.convert_rows(answer.body, answer.content_range, page))
+        async def convert(page: Page, fetched: Fetched) -> RowPage:
+            body, content_range = fetched.answer.body, fetched.answer.content_range
+            return await run_conversion(self._converter.convert_rows(body, content_range, page), fetched.progress)
 
         assembler = StreamAssembler()
         async with aclosing(read_pages(fetch, convert, query.page, self._prefetch)) as pages:
@@ -89,14 +117,6 @@ class RepoServicer:
         remaining: float | None = context.time_remaining()  # the stubs do not know that a caller may set none
         if remaining is None or remaining > self._timeout:
             return Deadline(now + self._timeout, by_caller=False)
+        if remaining < LEAST_TIME:
+            raise GatewayError(DEADLINE_EXCEEDED)
         return Deadline(now + remaining, by_caller=True)
-
-
-async def _breathing(steps: Steps[Result]) -> Result:
-    """Run a conversion, letting other calls run between its steps."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
-        await asyncio.sleep(0)

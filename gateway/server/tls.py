@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 import grpc
 
 from gateway.core.errors import CALLER_NOT_ALLOWED, GatewayError
-from gateway.files.certificates import read_authorities, read_key_pair
+from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import Reloading
 from gateway.metrics import Metrics
+
+NAME = "server_tls"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -37,7 +39,7 @@ class ServerTls:
         self._client_authorities = client_authorities
         self._metrics = metrics
         paths = (certificate, key, *filter(None, (client_authorities,)))
-        self._configuration = Reloading("server TLS", paths, self._load, metrics)
+        self._configuration = Reloading(NAME, paths, self._load, metrics)
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what one port is secured with. Each port needs its own, for each has to be told of a change."""
@@ -52,11 +54,15 @@ class ServerTls:
         must_show = self._client_authorities is not None
         return grpc.dynamic_ssl_server_credentials(given, changed, require_client_authentication=must_show)
 
+    def look_at_files(self) -> None:
+        """Read files again that changed; may be called from another thread."""
+        self._configuration.current()
+
     def _load(self) -> grpc.ServerCertificateConfiguration:
-        pair = read_key_pair(self._certificate, self._key)
+        pair = read_key_pair(self._certificate, self._key, KeyUse.GRPC)
         callers = read_authorities(self._client_authorities) if self._client_authorities else None
         configuration = grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)], callers)
-        self._metrics.certificate_end.labels("server").set(pair.ends)
+        self._metrics.certificate_end.labels(NAME).set(pair.ends)
         return configuration
 
 

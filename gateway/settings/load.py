@@ -24,9 +24,9 @@ _SDK_VARIABLES = {
     "security_token": "HUAWEICLOUD_SDK_SECURITY_TOKEN",
 }
 
-# What Kubernetes puts into every container beside a Service that is named swr-gateway.
+# What Kubernetes puts into every container beside Services that are named swr-gateway, or swr-gateway-admin.
 _OF_KUBERNETES = re.compile(
-    rf"{PREFIX}(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+    rf"{PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
 
 
@@ -91,7 +91,7 @@ def _sdk_variables(given: Mapping[str, Any]) -> dict[str, str]:
 
     Half of one key and half of another would sign wrongly, and the cloud locks a key after five wrong signatures.
     """
-    if given.get("auth") != Auth.AKSK or given.keys() & _SDK_VARIABLES.keys():
+    if given.get("auth") != Auth.AKSK or any(given.get(name) for name in _SDK_VARIABLES):
         return {}
     return {name: place for name, place in _SDK_VARIABLES.items() if os.environ.get(place)}
 

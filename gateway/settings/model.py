@@ -21,8 +21,10 @@ from gateway.settings.types import (
     HeaderText,
     HttpAddress,
     Names,
+    Number,
     Origin,
     PositiveDuration,
+    Printable,
     Region,
     Size,
     Unset,
@@ -98,10 +100,12 @@ class Settings(BaseModel):
     iam_url: Annotated[Origin | None, Unset] = Field(
         None, description="IAM for auth=iam, with no path; without it https://iam.REGION.myhuaweicloud.com."
     )
-    iam_username: Annotated[str | None, Unset] = Field(None, description="IAM user of auth=iam.")
-    iam_password: Annotated[SecretStr | None, Unset] = Field(None, description="That user's password.")
-    iam_domain: Annotated[str | None, Unset] = Field(None, description="Name of the account that the user belongs to.")
-    iam_project: Annotated[str | None, Unset] = Field(
+    iam_username: Annotated[str | None, Unset, Printable] = Field(None, description="IAM user of auth=iam.")
+    iam_password: Annotated[SecretStr | None, Unset, Printable] = Field(None, description="That user's password.")
+    iam_domain: Annotated[str | None, Unset, Printable] = Field(
+        None, description="Name of the account that the user belongs to."
+    )
+    iam_project: Annotated[str | None, Unset, Printable] = Field(
         None, description="Name of the project that tokens are for; without it, the region."
     )
     timeout: PositiveDuration = Field(
@@ -109,9 +113,16 @@ class Settings(BaseModel):
         description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
     )
     attempt_timeout: PositiveDuration = Field(5.0, description="Time of one upstream request.")
+    retries: Number = Field(2, le=10, description="How often a failed upstream request is sent again at the most.")
     max_in_flight: Count = Field(100, description="Upstream requests at once.")
+    max_queue: Number = Field(200, description="Calls that may wait for one of those.")
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
     prefetch: Count = Field(4, description="Pages that StreamRepos fetches ahead.")
+    cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
+    stale_if_error: Duration = Field(
+        0.0, description="Further time for which it is given where the upstream is unavailable; 0s is off."
+    )
+    coalesce: bool = Field(True, description="Let identical calls share one upstream request.")
     row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
     tls_cert: Annotated[FilePath | None, Unset] = Field(
         None, description="The gateway's certificate in PEM, which callers see; read again when it changes."

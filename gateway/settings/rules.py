@@ -5,20 +5,25 @@ They are looked at even where single settings are wrong, so that all problems ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.credentials.tokens import read_token
-from gateway.files.certificates import read_authorities, read_key_pair
+from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import BadFileError
 from gateway.settings.model import SECRETS, Auth, Settings
 from gateway.settings.names import flag, variable
 from gateway.settings.types import is_loopback
+from gateway.upstream.tls import authorities_context
 
 # Credentials that are the gateway's: whoever reaches its port uses them.
 _OWN = frozenset({Auth.TOKEN, Auth.IAM, Auth.AKSK})
+
+LONGEST_SHOWN_PATH = 255
 
 # Where the first is given, the second must be.
 _TOGETHER = (
@@ -86,27 +91,31 @@ def _half_pairs(given: AbstractSet[str], places: Mapping[str, str]) -> Iterator[
 
 def _file_problems(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     if settings.auth == Auth.TOKEN and settings.token_file:
-        yield from _tried({"token_file": settings.token_file}, places, read_token)
+        yield from _tried(read_token, {"token_file": settings.token_file}, places)
     if settings.tls_client_ca:
-        yield from _tried({"tls_client_ca": settings.tls_client_ca}, places, read_authorities)
-    if settings.upstream_ca:
-        yield from _tried({"upstream_ca": settings.upstream_ca}, places, read_authorities)
+        yield from _tried(read_authorities, {"tls_client_ca": settings.tls_client_ca}, places)
     if settings.tls_cert and settings.tls_key:
-        yield from _tried({"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}, places, read_key_pair)
-    if settings.upstream_client_cert and settings.upstream_client_key:
-        paths = {
-            "upstream_client_cert": settings.upstream_client_cert,
-            "upstream_client_key": settings.upstream_client_key,
-        }
-        yield from _tried(paths, places, read_key_pair)
+        paths = {"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}
+        yield from _tried(partial(read_key_pair, use=KeyUse.GRPC), paths, places)
+    if settings.upstream_ca:
+        yield from _tried(authorities_context, {"upstream_ca": settings.upstream_ca}, places)
+    certificate, key = settings.upstream_client_cert, settings.upstream_client_key
+    if certificate and key:
+        paths = {"upstream_client_cert": certificate, "upstream_client_key": key}
+        yield from _tried(partial(read_key_pair, use=KeyUse.OPENSSL), paths, places)
 
 
-def _tried(paths: Mapping[str, Path], places: Mapping[str, str], read: Callable[..., object]) -> Iterator[str]:
+def _tried(read: Callable[..., object], paths: Mapping[str, Path], places: Mapping[str, str]) -> Iterator[str]:
     try:
         read(*paths.values())
     except BadFileError as error:
         named = ", ".join(places[name] for name, path in paths.items() if path == error.path)
-        yield f"{named}: {error}"
+        yield f"{named}: {error if _is_path(error.path) else error.problem}"
+
+
+def _is_path(path: Path) -> bool:
+    """Tell whether a text is meant as a path: it may be a secret that was put where its path belongs."""
+    return (path.is_absolute() and len(str(path)) <= LONGEST_SHOWN_PATH) or os.path.exists(path)  # noqa: PTH110 - of any
 
 
 def _exposed_credentials(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:

@@ -17,8 +17,10 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
-_ORIGIN = re.compile(rf"(?i:(https?))://({_HOST}(?::(\d{{1,5}}))?)/?", re.ASCII)
+_ORIGIN = re.compile(rf"(?i:(https?))://(({_HOST})(?::(\d{{1,5}}))?)/?", re.ASCII)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?:/[\w.-]+)*(?:/[\w.-]*\*)?", re.ASCII)
+# An IP address is no DNS name, though it looks like one.
+_NUMBERS = re.compile(r"[\d.]+", re.ASCII)
 LAST_PORT = 65535
 LONGEST = 250_000 * 3600.0  # seconds: some thirty years
 
@@ -99,7 +101,17 @@ def _is_address(address: str) -> bool:
     if address.startswith("unix:"):
         return address.startswith("unix:/")
     match = _HOST_PORT.fullmatch(address)
-    return match is not None and int(match[1]) <= LAST_PORT
+    return match is not None and int(match[1]) <= LAST_PORT and _is_host(address.rpartition(":")[0])
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether what stands in brackets, if anything does, is an address of IPv6."""
+    if not host.startswith("["):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version == 6
+    except ValueError:
+        return False
 
 
 def _check_http_address(address: str) -> str:
@@ -126,7 +138,7 @@ def _read_names(value: object) -> object:
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(map(_NAME.fullmatch, names)):
+    if not all(_NAME.fullmatch(name) and not _NUMBERS.fullmatch(name) and "/." not in name for name in names):
         raise ValueError(
             "must be DNS names or SPIFFE ids, several by comma; "
             "a `*` only at the end of a SPIFFE id, behind its trust domain"
@@ -140,9 +152,15 @@ def _check_header(text: SecretStr | str | None) -> SecretStr | str | None:
     return text
 
 
+def _check_text(text: SecretStr | str | None) -> SecretStr | str | None:
+    if text is not None and not (text if isinstance(text, str) else text.get_secret_value()).isprintable():
+        raise ValueError("must not hold control characters, such as a line break at its end")
+    return text
+
+
 def _check_origin(url: str) -> str:
     match = _ORIGIN.fullmatch(url)
-    if match is None or not 1 <= int(match[3] or 1) <= LAST_PORT:
+    if match is None or not _is_host(match[3]) or not 1 <= int(match[4] or 1) <= LAST_PORT:
         raise ValueError("must be http(s)://host[:port], with no path, query or credentials")
     return f"{match[1].lower()}://{match[2]}"
 
@@ -166,6 +184,7 @@ def _check_path(value: object) -> object:
 
 
 Unset = BeforeValidator(_empty_is_unset)
+Printable = AfterValidator(_check_text)
 FilePath = Annotated[Path, BeforeValidator(_check_path)]
 HeaderText = AfterValidator(_check_header)
 Duration = Annotated[
@@ -178,6 +197,7 @@ Duration = Annotated[
 PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
 Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
+Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
 Addresses = Annotated[
     tuple[str, ...],
     BeforeValidator(_read_addresses),

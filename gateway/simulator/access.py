@@ -19,6 +19,8 @@ from gateway.core.signature import ALGORITHM, DATE_FORMAT, DATE_HEADER, sign
 CLOCK_SKEW = 15 * 60.0
 FAILURES_TO_LOCK = 5
 LOCKED_FOR = 5 * 60.0
+# What ended so long ago is no token any more.
+FORGOTTEN_AFTER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Doorkeeper:
             return _iam_error(401, "Unauthorized", "The username or password is wrong.")
         now = self.now()
         token = secrets.token_urlsafe(self.access.token_size)[: self.access.token_size]
+        self._issued = {token: ends for token, ends in self._issued.items() if ends > now - FORGOTTEN_AFTER}
         self._issued[token] = now + self.access.token_life
         told = {
             "expires_at": _iam_time(now + self.access.token_life),
@@ -104,7 +107,7 @@ class Doorkeeper:
 
     def revoke(self) -> None:
         """Let no token that was issued so far live any longer."""
-        self._issued = dict.fromkeys(self._issued, 0.0)
+        self._issued = dict.fromkeys(self._issued, self.now())
 
     def _refusal_of_signature(self, request: web.Request) -> str:
         """A key that signed wrongly too often in a row is locked, right signatures or not."""

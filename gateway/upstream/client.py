@@ -14,15 +14,13 @@ from yarl import URL
 
 from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import (
-    DEADLINE_EXCEEDED,
-    GATEWAY_OVERLOADED,
     UPSTREAM_PROTOCOL,
     UPSTREAM_RESPONSE_TOO_LARGE,
     UPSTREAM_TIMEOUT,
-    Cause,
     GatewayError,
 )
 from gateway.core.status import is_page, read_error
+from gateway.reliability.progress import Progress
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.session import open_session, read_at_most
 from gateway.upstream.tls import UpstreamTls
@@ -31,19 +29,6 @@ from gateway.upstream.tls import UpstreamTls
 ERROR_BODY_TIMEOUT = 1.0
 
 _ENCODINGS = frozenset({"", "identity", "gzip"})
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """When a call must be over.
-
-    Attributes:
-        at: On the event loop's clock, in seconds.
-        by_caller: Whether the caller set it, rather than the gateway's own settings.
-    """
-
-    at: float
-    by_caller: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +47,7 @@ class UpstreamClient:
     Args:
         origin: `http(s)://host[:port]`.
         tls: How connections to it are secured.
-        max_connections: Requests at once; further ones wait for their turn within their deadline.
-        attempt_timeout: Seconds one request may take, from its turn on.
+        attempt_timeout: Seconds one request may take.
         max_response_bytes: Largest body, decompressed.
     """
 
@@ -72,14 +56,11 @@ class UpstreamClient:
         origin: str,
         tls: UpstreamTls,
         *,
-        max_connections: int,
         attempt_timeout: float,
         max_response_bytes: int,
     ) -> None:
         self._origin = origin
         self._tls = tls
-        # Our own turns rather than the pool's: its wait for a connection cannot be told from a connection that fails.
-        self._turns = asyncio.Semaphore(max_connections)
         self._attempt_timeout = attempt_timeout
         self._max_response_bytes = max_response_bytes
 
@@ -100,7 +81,7 @@ class UpstreamClient:
         request_id: str,
         headers: Mapping[str, str],
         secrets: tuple[str, ...],
-        deadline: Deadline,
+        progress: Progress,
     ) -> Answer:
         """Send one request and return its page.
 
@@ -109,16 +90,14 @@ class UpstreamClient:
             request_id: Name of the call, sent as X-Request-Id.
             headers: What signs the request in.
             secrets: Texts that no message may show.
-            deadline: When the call must be over; the request may end earlier, by its own limit.
+            progress: Told how far the request has come.
 
         Raises:
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
-        phase = "queue"
+        progress.phase = "headers"
         try:
-            async with asyncio.timeout_at(deadline.at) as limit, self._turns:
-                phase = "headers"
-                limit.reschedule(min(deadline.at, asyncio.get_running_loop().time() + self._attempt_timeout))
+            async with asyncio.timeout(self._attempt_timeout):
                 url = URL(self._origin + target, encoded=True)
                 async with self._session.get(
                     url,
@@ -126,12 +105,12 @@ class UpstreamClient:
                     allow_redirects=False,
                     ssl=self._tls.current(),
                 ) as response:
-                    phase = "body"
+                    progress.phase = "body"
                     return await self._read(response, secrets)
         except aiohttp.ClientError as error:
-            raise to_gateway_error(error, phase) from error
+            raise to_gateway_error(error, progress.phase) from error
         except TimeoutError as error:
-            raise GatewayError(_cause_of_timeout(phase, deadline), phase=phase) from error
+            raise GatewayError(UPSTREAM_TIMEOUT, phase=progress.phase) from error
 
     async def _read(self, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
         if not is_page(response.status):
@@ -157,9 +136,3 @@ class UpstreamClient:
                 return await read_at_most(response.content, MAX_BODY_BYTES) or b""
         except (aiohttp.ClientError, TimeoutError):
             return b""
-
-
-def _cause_of_timeout(phase: str, deadline: Deadline) -> Cause:
-    if deadline.by_caller and asyncio.get_running_loop().time() >= deadline.at:
-        return DEADLINE_EXCEEDED
-    return GATEWAY_OVERLOADED if phase == "queue" else UPSTREAM_TIMEOUT

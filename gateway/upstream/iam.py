@@ -17,6 +17,8 @@ from gateway.upstream.tls import UpstreamTls
 
 # It holds a catalog of the cloud's services.
 MAX_BODY_BYTES = 1024 * 1024
+# Calls wait for a token only where there is none, and no longer than their own time.
+TIMEOUT = 10.0
 
 
 class IamClient:
@@ -26,14 +28,12 @@ class IamClient:
         origin: IAM's scheme, host and port.
         user: Who signs in.
         tls: How the connection is secured.
-        timeout: Seconds that one request may take.
     """
 
-    def __init__(self, origin: str, user: IamUser, tls: UpstreamTls, timeout: float) -> None:
+    def __init__(self, origin: str, user: IamUser, tls: UpstreamTls) -> None:
         self._url = URL(origin + TOKENS_PATH, encoded=True)
         self._user = user
         self._tls = tls
-        self._timeout = timeout
 
     async def fetch_token(self) -> IssuedToken:
         """Ask for a token.
@@ -45,7 +45,7 @@ class IamClient:
         try:
             # Hours lie between two requests: no connection is kept for the next.
             async with (
-                asyncio.timeout(self._timeout),
+                asyncio.timeout(TIMEOUT),
                 open_session() as session,
                 session.post(
                     self._url,

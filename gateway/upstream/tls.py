@@ -5,9 +5,11 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from gateway.files.certificates import read_authorities, read_key_pair
+from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import BadFileError, Reloading
 from gateway.metrics import Metrics
+
+NAME = "upstream_tls"
 
 
 class UpstreamTls:
@@ -30,25 +32,38 @@ class UpstreamTls:
         self._key_pair = key_pair
         self._metrics = metrics
         paths = (*filter(None, (authorities,)), *(key_pair or ()))
-        self._context = Reloading("upstream TLS", paths, self._load, metrics) if paths else None
+        self._context = Reloading(NAME, paths, self._load, metrics) if paths else None
 
     def current(self) -> ssl.SSLContext | bool:
         """Return what aiohttp takes as `ssl`: True is its own default, which trusts the system's authorities."""
         return self._context.current() if self._context else True
 
+    def look_at_files(self) -> None:
+        """Read files again that changed; may be called from another thread."""
+        self.current()
+
     def _load(self) -> ssl.SSLContext:
-        if self._authorities:
-            context = ssl.create_default_context(cadata=read_authorities(self._authorities).decode())
-        else:
-            context = ssl.create_default_context()
+        context = authorities_context(self._authorities) if self._authorities else ssl.create_default_context()
         if self._key_pair:
             self._load_key_pair(context, *self._key_pair)
         return context
 
     def _load_key_pair(self, context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-        pair = read_key_pair(certificate, key)
+        pair = read_key_pair(certificate, key, KeyUse.OPENSSL)
         try:
             context.load_cert_chain(certificate, key)
         except OSError as error:  # they were changed in between, or OpenSSL does not think them strong enough
             raise BadFileError(certificate, f"cannot be used with the key in {key}") from error
-        self._metrics.certificate_end.labels("upstream").set(pair.ends)
+        self._metrics.certificate_end.labels(NAME).set(pair.ends)
+
+
+def authorities_context(path: Path) -> ssl.SSLContext:
+    """Return a context that trusts those who are named in a file, and nobody else.
+
+    Raises:
+        BadFileError: The file cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cadata=read_authorities(path).decode())
+    except ssl.SSLError as error:
+        raise BadFileError(path, "holds a certificate that OpenSSL cannot read") from error

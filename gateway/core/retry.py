@@ -1,0 +1,83 @@
+"""When a request that failed is sent again: by its cause, by what time is left, and within a budget."""
+
+from __future__ import annotations
+
+import random
+
+from gateway.core.errors import GatewayError, Retry
+
+# Full jitter: from nothing to the first backoff, doubled with each attempt, up to the last.
+FIRST_BACKOFF = 0.05
+LAST_BACKOFF = 1.0
+# Less than this is not enough for a request to be answered, so it is not begun.
+LEAST_TIME = 0.005
+
+
+def delay_before_retry(error: GatewayError, attempts: int, retries: int, remaining: float) -> float | None:
+    """Return the seconds after which to send a request again; None where its failure is the answer.
+
+    Args:
+        error: Why it failed.
+        attempts: How often it was sent.
+        retries: How often it may be sent again in all.
+        remaining: Seconds that are left to the call.
+    """
+    match error.cause.retry:
+        case Retry.NEVER:
+            return None
+        case Retry.ONCE:
+            retries = min(retries, 1)
+        case Retry.IF_TOLD if error.told_delay is None:
+            return None
+    if attempts > retries:
+        return None
+    delay = backoff(attempts) if error.told_delay is None else error.told_delay
+    return delay if delay + LEAST_TIME <= remaining else None
+
+
+def backoff(attempts: int) -> float:
+    """Return a random time to wait after so many attempts, 1 or more."""
+    return random.uniform(0.0, min(FIRST_BACKOFF * 2.0 ** min(attempts - 1, 16), LAST_BACKOFF))
+
+
+# Ten tenths are a little less than one.
+_ROUNDING = 1e-6
+
+
+class RetryBudget:
+    """Keeps retries from multiplying the load of an upstream that has too much of it already.
+
+    A token bucket: each call puts a tenth of a token in, each second a whole one, and each retry takes one out. So
+    there is never more than one retry to ten calls, but for a floor that lets a service with few calls retry at all.
+
+    Args:
+        now: Seconds, on the clock that the other methods are told the time of.
+    """
+
+    PER_CALL = 0.1
+    PER_SECOND = 1.0
+    # What the seconds fill up to, and calls.
+    FLOOR = 10.0
+    MOST = 100.0
+
+    def __init__(self, now: float) -> None:
+        self._tokens = self.FLOOR
+        self._at = now
+
+    def note_call(self) -> None:
+        """Count a call."""
+        self._tokens = min(self._tokens + self.PER_CALL, self.MOST)
+
+    def take(self, now: float) -> bool:
+        """Tell whether a retry may be sent, and count it if so."""
+        self._tokens, self._at = self.tokens(now), now
+        if self._tokens < 1.0 - _ROUNDING:
+            return False
+        self._tokens = max(self._tokens - 1.0, 0.0)
+        return True
+
+    def tokens(self, now: float) -> float:
+        """Return how many retries may be sent at once."""
+        if self._tokens >= self.FLOOR:
+            return self._tokens
+        return min(self._tokens + (now - self._at) * self.PER_SECOND, self.FLOOR)

@@ -1,0 +1,98 @@
+"""Identical calls share the work for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+from gateway.core.errors import GATEWAY_INTERNAL, GatewayError
+from gateway.metrics import Metrics
+from gateway.reliability.progress import Deadline, Progress, within
+
+Result = TypeVar("Result")
+
+
+class _Flight(Generic[Result]):
+    """Work under way, and those who wait for it."""
+
+    def __init__(self, task: asyncio.Task[Result], progress: Progress) -> None:
+        self.task = task
+        self.progress = progress
+        self.waiters: set[asyncio.Future[Result]] = set()
+
+
+class Flights(Generic[Result]):
+    """Runs the work for equal keys once.
+
+    The work is a task of its own: it lasts as long as its longest waiter, each of whom leaves at its own deadline, or
+    when its caller does; it is cancelled when the last one has left. Whoever comes after that starts anew. An error is
+    a copy for each, and the end of one waiter never is that of another.
+
+    Args:
+        metrics: Where those who join are counted.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._flights: dict[Hashable, _Flight[Result]] = {}
+
+    async def join(
+        self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, Result]], deadline: Deadline
+    ) -> Result:
+        """Wait for the work under way for a key, or begin it.
+
+        Args:
+            key: Of all that makes two calls identical, the credential among it.
+            work: Begins the work, which keeps its progress up to date.
+            deadline: Until when this caller waits.
+
+        Raises:
+            GatewayError: The work failed, or this caller's time ended.
+        """
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._begin(key, work, deadline)
+        else:
+            self._metrics.shared_calls.inc()
+            flight.progress.ends = max(flight.progress.ends, deadline.at)
+        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        flight.waiters.add(waiter)
+        try:
+            return await within(deadline, flight.progress, waiter)
+        finally:
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # who left in this very moment does not hear of it, and that is no warning
+            flight.waiters.discard(waiter)
+            if not flight.waiters and not flight.task.done():
+                self._forget(key, flight)
+                flight.task.cancel()
+
+    def _begin(
+        self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, Result]], deadline: Deadline
+    ) -> _Flight[Result]:
+        progress = Progress(deadline.at)
+        flight = self._flights[key] = _Flight(asyncio.create_task(work(progress)), progress)
+        flight.task.add_done_callback(lambda task: self._land(key, flight, task))
+        return flight
+
+    def _land(self, key: Hashable, flight: _Flight[Result], task: asyncio.Task[Result]) -> None:
+        """Tell all who wait: one callback for all of them, however many they are."""
+        self._forget(key, flight)
+        waiting = [waiter for waiter in flight.waiters if not waiter.done()]
+        error = RuntimeError("a shared call was cancelled") if task.cancelled() else task.exception()
+        if error is None:
+            for waiter in waiting:
+                waiter.set_result(task.result())
+        elif isinstance(error, GatewayError):
+            for waiter in waiting:
+                waiter.set_exception(error.copy())
+        else:
+            # A bug of ours: the first call reports it as its own.
+            for number, waiter in enumerate(waiting):
+                waiter.set_exception(GatewayError(GATEWAY_INTERNAL) if number else error)
+
+    def _forget(self, key: Hashable, flight: _Flight[Result]) -> None:
+        """Let nobody join any more; the place may belong to a later flight already."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]

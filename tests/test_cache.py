@@ -1,0 +1,438 @@
+"""Remembered pages: for how long, for whom, how many, and in place of which failures."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failures import failure_of
+from gateway.core.convert import PageConverter, SerializedPage
+from gateway.core.errors import GatewayError
+from gateway.core.filter import read_list_request
+from gateway.credentials.tokens import NoCredential
+from gateway.metrics import Metrics
+from gateway.reliability import cache as module
+from gateway.reliability.cache import OVERHEAD, PageCache
+from gateway.reliability.progress import Deadline
+from gateway.server import assembly
+from gateway.server.assembly import make_pages, make_protection
+from gateway.server.call import Call
+from gateway.server.fetching import PageFetcher
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.tls import UpstreamTls
+from scripted_upstream import Act, ScriptedUpstream, answer, page, scripted_upstream
+
+REQUEST = repos_pb2.ListReposRequest()
+PAGE, ROOM = SerializedPage(b"p" * 100), sys.getsizeof(b"p" * 100) + OVERHEAD
+A, B = (("x-auth-token", "a"),), (("x-auth-token", "b"),)
+NO_CACHE = (("cache-control", "no-cache"),)
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize(
+    ("ttl", "stale", "after", "found"),
+    [
+        (10.0, 5.0, 0.0, (True, True)),
+        (10.0, 5.0, 9.99, (True, True)),
+        (10.0, 5.0, 10.0, (False, True)),
+        (10.0, 5.0, 14.99, (False, True)),
+        (10.0, 5.0, 15.0, (False, False)),
+        (10.0, 0.0, 9.99, (True, True)),
+        (10.0, 0.0, 10.0, (False, False)),
+        (0.0, 5.0, 0.0, (False, True)),
+        (0.0, 5.0, 5.0, (False, False)),
+    ],
+)
+def test_a_page_is_fresh_then_stale_then_forgotten(
+    clock: Clock, ttl: float, stale: float, after: float, found: tuple[bool, bool]
+) -> None:
+    cache = PageCache(ttl, stale, clock)
+    cache.store("key", PAGE)
+    clock.now += after
+    fresh, kept = cache.fresh("key"), cache.stale("key")
+    assert (fresh is not None, kept is not None) == found
+    for cached in (fresh, kept):
+        assert cached is None or (cached.page, cache.age(cached)) == (PAGE, int(after))
+
+
+def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
+    cache = PageCache(10.0, 0.0, clock)
+    cache.store("key", PAGE)
+    clock.now += 9.0
+    cache.store("key", SerializedPage(b"new"))
+    clock.now += 9.0
+    cached = cache.fresh("key")
+    assert cached
+    assert (cached.page, cache.age(cached)) == (b"new", 9)
+
+
+@pytest.mark.parametrize("used", [PageCache.fresh, PageCache.stale], ids=["fresh", "stale"])
+def test_the_least_recently_used_page_goes_first(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, used: Callable[[PageCache, str], object]
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 3 * ROOM)
+    cache = PageCache(10.0, 5.0, clock)
+    for key in ("a", "b", "c"):
+        cache.store(key, PAGE)
+    used(cache, "a")
+    cache.store("d", PAGE)
+    assert [key for key in ("a", "b", "c", "d") if cache.fresh(key)] == ["a", "c", "d"]
+    assert cache.size == 3 * ROOM
+
+
+@pytest.mark.parametrize(("room", "kept"), [(ROOM, True), (ROOM - 1, False)], ids=["just fits", "too large"])
+def test_a_page_larger_than_all_room_is_not_kept(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, room: int, kept: bool
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", room)
+    cache = PageCache(10.0, 5.0, clock)
+    cache.store("small", SerializedPage(b""))
+    cache.store("large", PAGE)
+    assert (cache.stale("large") is not None, cache.stale("small") is None) == (kept, kept)
+
+
+def test_the_size_is_that_of_the_pages_and_what_it_takes_to_find_them(clock: Clock) -> None:
+    cache = PageCache(10.0, 5.0, clock)
+    assert cache.size == 0
+    for key in ("a", "b", "a"):
+        cache.store(key, PAGE)
+    assert cache.size == 2 * ROOM
+    clock.now += 15.0
+    cache.store("c", PAGE)
+    assert cache.size == ROOM
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.floats(0, 8)), max_size=40))
+def test_only_the_last_page_of_a_key_is_given_in_its_time_and_within_the_room(
+    stores: list[tuple[int, int, float]],
+) -> None:
+    clock, last = Clock(), dict[int, tuple[SerializedPage, float]]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_BYTES", 3 * ROOM)
+        cache = PageCache(10.0, 5.0, clock)
+        for number, (key, size, pause) in enumerate(stores):
+            clock.now += pause
+            last[key] = SerializedPage(bytes([number]) * size), clock.now
+            cache.store(key, last[key][0])
+            assert cache.size <= 3 * ROOM
+            assert cache.fresh(key)
+            for other, (newest, stored_at) in last.items():
+                fresh, stale = cache.fresh(other), cache.stale(other)
+                assert fresh is None or (fresh.page == newest and clock.now - stored_at < 10.0)
+                assert stale is None or (stale.page == newest and clock.now - stored_at < 15.0)
+
+
+def test_another_thread_may_read_the_size_while_pages_come_and_go(clock: Clock) -> None:
+    """As the operators' /metrics does."""
+    cache, ended, wrong = PageCache(10.0, 5.0, clock), threading.Event(), list[Exception]()
+
+    def watch() -> None:
+        while not ended.is_set():
+            try:
+                assert cache.size >= 0
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test looks for
+                wrong.append(error)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for number in range(300):
+            for key in range(100):
+                cache.store((number, key), PAGE)
+            clock.now += 20.0
+            assert cache.stale((number, 0)) is None
+    finally:
+        ended.set()
+        watcher.join()
+    assert wrong == []
+
+
+# On sockets.
+
+
+class Remembering:
+    """A gateway that remembers pages, and a stub of it."""
+
+    def __init__(self, gateway: Gateway, channel: grpc.aio.Channel) -> None:
+        self.stub = RepoServiceStub(channel)
+        self._url = f"http://{gateway.admin_address}/metrics"
+
+    async def list(self, request: repos_pb2.ListReposRequest = REQUEST, *metadata: tuple[str, str]) -> tuple[str, str]:
+        """Return the name of the first repository, and what the trailer says."""
+        call = self.stub.ListRepos(request, metadata=(*metadata, ("x-request-id", "mine")))
+        (repo,) = (await call).repos
+        trailers = dict(await call.trailing_metadata())
+        assert trailers.pop("x-request-id") == "mine"
+        said = str(trailers.pop("x-swr-gateway-cache", "nothing"))
+        assert trailers == {}
+        return repo.name, said
+
+    async def reason(self, *metadata: tuple[str, str]) -> str:
+        return (await failure_of(self.stub.ListRepos(REQUEST, metadata=metadata))).reason
+
+    async def metrics(self) -> dict[str, float]:
+        lines = (await asyncio.to_thread(self._ask)).splitlines()
+        return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    def _ask(self) -> str:
+        with urllib.request.urlopen(self._url, timeout=10) as response:
+            return str(response.read().decode())
+
+
+@asynccontextmanager
+async def remembering(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[Remembering]:
+    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "drain_grace": "1s"}
+    settings = Settings(upstream_url=upstream.url, **{**defaults, "retries": 0, **given})
+    async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+        yield Remembering(gateway, channel)
+
+
+@pytest.fixture(autouse=True)
+def clock_of_gateways(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gateways remember by a clock that goes when it is told to."""
+    monkeypatch.setattr(assembly, "time", SimpleNamespace(monotonic=clock))
+
+
+def named(*names: str) -> list[bytes]:
+    return [page(f'[{{"name":"{name}"}}]') for name in names]
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_a_reply_is_given_again_for_its_time_and_says_so(
+    upstream: ScriptedUpstream, clock: Clock, coalesce: bool
+) -> None:
+    upstream.play(*named("first", "second"))
+    async with remembering(upstream, cache_ttl="10s", coalesce=coalesce) as gateway:
+        assert await gateway.list() == ("first", "nothing")
+        assert await gateway.list() == ("first", "hit; age=0")
+        clock.now += 9.9
+        assert await gateway.list() == ("first", "hit; age=9")
+        assert len(upstream.requests) == 1
+        clock.now += 0.2
+        assert await gateway.list() == ("second", "nothing")
+        assert await gateway.list() == ("second", "hit; age=0")
+    assert len(upstream.requests) == 2
+
+
+async def test_time_passes_by_itself(upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "time", time)
+    upstream.play(*named("first", "second"))
+    async with remembering(upstream, cache_ttl="20ms") as gateway:
+        assert await gateway.list() == ("first", "nothing")
+        while (reply := await gateway.list()) == ("first", "hit; age=0"):
+            pass
+        assert reply == ("second", "nothing")
+
+
+def wanted(limit: int | None = None, **clauses: Any) -> repos_pb2.ListReposRequest:
+    offset = None if limit is None else 0
+    return repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(**clauses), offset=offset, limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("request_", "metadata"),
+    [
+        pytest.param(wanted(name="x"), A, id="another name"),
+        pytest.param(wanted(center=repos_pb2.CENTER_THIRD_PARTY), A, id="another center"),
+        pytest.param(wanted(100), A, id="another page"),
+        pytest.param(REQUEST, B, id="another token"),
+    ],
+)
+async def test_a_reply_is_not_that_of_a_call_with(
+    upstream: ScriptedUpstream, request_: repos_pb2.ListReposRequest, metadata: Any
+) -> None:
+    upstream.play(*named("first", "second"))
+    async with remembering(upstream, cache_ttl="1h", auth="passthrough") as gateway:
+        assert await gateway.list(REQUEST, *A) == ("first", "nothing")
+        assert await gateway.list(request_, *metadata) == ("second", "nothing")
+        assert await gateway.list(request_, *metadata) == ("second", "hit; age=0")
+        assert await gateway.list(REQUEST, *A) == ("first", "hit; age=0")
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("value", ["no-cache", "No-Cache", "max-age=0, no-cache"])
+async def test_no_cache_goes_through_and_what_it_brings_is_remembered(upstream: ScriptedUpstream, value: str) -> None:
+    upstream.play(*named("first", "second"))
+    async with remembering(upstream, cache_ttl="1h") as gateway:
+        assert await gateway.list() == ("first", "nothing")
+        assert await gateway.list(REQUEST, ("cache-control", value)) == ("second", "nothing")
+        assert await gateway.list() == ("second", "hit; age=0")
+
+
+ANSWERS: list[Any] = [
+    pytest.param((answer(503),), id="503"),
+    pytest.param((answer(502),), id="502"),
+    pytest.param((answer(504),), id="504"),
+    pytest.param((answer(409, '[{"errorCode":"SVCSTG.SWR.4090023"}]'),), id="busy"),
+    pytest.param((Act.CLOSE,), id="a broken connection"),
+    pytest.param((Act.STALL,), id="no answer in time"),
+]
+
+
+@pytest.mark.parametrize("script", ANSWERS)
+async def test_the_last_page_stands_in_for_one_that_cannot_be_had_at_this_time(
+    upstream: ScriptedUpstream, clock: Clock, script: tuple[Any, ...]
+) -> None:
+    upstream.play((*named("good"),), script)
+    async with remembering(upstream, stale_if_error="1h", attempt_timeout="300ms") as gateway:
+        assert await gateway.list() == ("good", "nothing")
+        clock.now += 70.5
+        assert await gateway.list() == ("good", "stale; age=70")
+        assert len(upstream.requests) == 2
+        assert await gateway.reason(*NO_CACHE) != ""
+        clock.now += 3600.0
+        assert await gateway.reason() != ""
+
+
+async def test_the_last_page_stands_in_where_nobody_listens_any_more() -> None:
+    async with AsyncExitStack() as stack:
+        async with scripted_upstream() as upstream:
+            upstream.play(page('[{"name":"good"}]', {"Connection": "close"}))
+            gateway = await stack.enter_async_context(remembering(upstream, stale_if_error="1h"))
+            assert await gateway.list() == ("good", "nothing")
+        assert await gateway.list() == ("good", "stale; age=0")
+        assert await gateway.reason(*NO_CACHE) == "UPSTREAM_UNREACHABLE"
+
+
+async def test_the_last_page_stands_in_while_the_circuit_is_open(upstream: ScriptedUpstream) -> None:
+    upstream.play(*named("good"), answer(503))
+    async with remembering(upstream, stale_if_error="1h") as gateway:
+        assert await gateway.list() == ("good", "nothing")
+        while await gateway.reason(*NO_CACHE) != "UPSTREAM_CIRCUIT_OPEN":
+            pass
+        asked = len(upstream.requests)
+        assert await gateway.list() == ("good", "stale; age=0")
+        assert len(upstream.requests) == asked
+
+
+REFUSALS: list[Any] = [
+    pytest.param(answer(400), "UPSTREAM_INVALID_ARGUMENT", id="400"),
+    pytest.param(answer(401), "UPSTREAM_CREDENTIAL_REJECTED", id="401"),
+    pytest.param(answer(403), "UPSTREAM_PERMISSION_DENIED", id="403"),
+    pytest.param(answer(404), "UPSTREAM_NOT_FOUND", id="404"),
+    pytest.param(answer(429), "UPSTREAM_RATE_LIMITED", id="429"),
+    pytest.param(answer(500), "UPSTREAM_INTERNAL", id="500"),
+    pytest.param(answer(302), "UPSTREAM_REDIRECT", id="302"),
+    pytest.param(page("no JSON"), "UPSTREAM_MALFORMED_RESPONSE", id="no page"),
+]
+
+
+@pytest.mark.parametrize(("script", "reason"), REFUSALS)
+async def test_no_other_error_is_covered_up(upstream: ScriptedUpstream, script: bytes, reason: str) -> None:
+    upstream.play(*named("good"), script)
+    async with remembering(upstream, stale_if_error="1h") as gateway:
+        assert await gateway.list() == ("good", "nothing")
+        assert await gateway.reason() == reason
+
+
+@pytest.mark.parametrize("by_caller", [True, False], ids=["the caller's", "the settings'"])
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
+    upstream: ScriptedUpstream, by_caller: bool, coalesce: bool
+) -> None:
+    """Inside of the gateway: outside, a caller's own clock ends its call before the answer comes."""
+    upstream.play((*named("good"),), (Act.STALL,))
+    settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
+    metrics, now = Metrics(), asyncio.get_running_loop().time
+    tls = UpstreamTls(None, None, metrics)
+    async with UpstreamClient(upstream.url, tls, attempt_timeout=20.0, max_response_bytes=1000) as client:
+        fetcher = PageFetcher(client, NoCredential(), make_protection(settings, metrics), metrics)
+        pages = make_pages(settings, fetcher, PageConverter(0), NoCredential(), metrics)
+        query, call = read_list_request(REQUEST), Call("id", {})
+        good = await pages.get(query, call, Deadline(now() + 20.0, by_caller))
+        late = pages.get(query, call, Deadline(now() + 0.05, by_caller))
+        if by_caller:
+            with pytest.raises(GatewayError, match="DEADLINE_EXCEEDED"):
+                await late
+        else:
+            assert await late == (good.page, "stale; age=0")
+
+
+@pytest.mark.parametrize("script", [answer(503), answer(404), page("no JSON")], ids=["503", "404", "no page"])
+async def test_an_error_is_never_remembered_and_without_an_earlier_page_it_is_the_answer(
+    upstream: ScriptedUpstream, script: bytes
+) -> None:
+    upstream.play(script, *named("good"))
+    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h") as gateway:
+        assert await gateway.reason()
+        assert (await gateway.metrics())["swr_gateway_cache_bytes"] == 0
+        assert await gateway.list() == ("good", "nothing")
+
+
+async def test_streams_neither_read_what_is_remembered_nor_add_to_it(upstream: ScriptedUpstream) -> None:
+    upstream.play(*named("first", "second", "third"))
+    request = repos_pb2.StreamReposRequest(page_size=100)
+    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h") as gateway:
+        streamed = [message.repos[0].name async for message in gateway.stub.StreamRepos(request)]
+        assert await gateway.list(wanted(100)) == ("second", "nothing")
+        streamed += [message.repos[0].name async for message in gateway.stub.StreamRepos(request)]
+        assert await gateway.list(wanted(100)) == ("second", "hit; age=0")
+    assert streamed == ["first", "third"]
+    assert len({request.target for request in upstream.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [(answer(403), "UPSTREAM_PERMISSION_DENIED"), (answer(503), "UPSTREAM_UNAVAILABLE")]
+)
+async def test_what_one_may_see_is_never_given_to_another(
+    upstream: ScriptedUpstream, script: bytes, reason: str
+) -> None:
+    upstream.play(*named("of-a"), script)
+    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h", auth="passthrough") as gateway:
+        assert await gateway.list(REQUEST, *A) == ("of-a", "nothing")
+        assert await gateway.reason(*B) == reason
+        assert await gateway.reason() == "CREDENTIAL_MISSING"
+        assert await gateway.list(REQUEST, *A) == ("of-a", "hit; age=0")
+    assert [request.headers["x-auth-token"] for request in upstream.requests] == ["a", "b"]
+
+
+async def test_nothing_is_remembered_unless_asked_for(upstream: ScriptedUpstream) -> None:
+    upstream.play(*named("first", "second"), answer(503))
+    async with remembering(upstream) as gateway:
+        assert [await gateway.list() for _ in range(2)] == [("first", "nothing"), ("second", "nothing")]
+        assert await gateway.reason() == "UPSTREAM_UNAVAILABLE"
+        assert "swr_gateway_cache_bytes" not in await gateway.metrics()
+
+
+async def test_metrics_count_what_was_given_again_and_tell_its_size(upstream: ScriptedUpstream, clock: Clock) -> None:
+    upstream.play(*named("good"), answer(503))
+    async with remembering(upstream, cache_ttl="10s", stale_if_error="1h") as gateway:
+        assert (await gateway.metrics())["swr_gateway_cache_bytes"] == 0
+        assert [(await gateway.list())[1] for _ in range(3)] == ["nothing", "hit; age=0", "hit; age=0"]
+        clock.now += 11.0
+        assert (await gateway.list())[1] == "stale; age=11"
+        metrics = await gateway.metrics()
+    assert metrics['swr_gateway_cached_pages_total{how="hit"}'] == 2
+    assert metrics['swr_gateway_cached_pages_total{how="stale"}'] == 1
+    assert OVERHEAD < metrics["swr_gateway_cache_bytes"] < OVERHEAD + 200

@@ -1,0 +1,338 @@
+"""Calls that share one work: who waits, who leaves, and what each of them is told."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any
+
+import pytest
+
+from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
+from gateway.core.status import UNAVAILABLE
+from gateway.metrics import Metrics
+from gateway.reliability.flights import Flights
+from gateway.reliability.progress import Deadline, Progress
+
+KEY = ("identity", "target")
+
+
+@pytest.fixture
+async def flights() -> AsyncIterator[Flights[str]]:
+    """What shares the work; in the end nothing is left in it, and nothing was said to the event loop."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    flights: Flights[str] = Flights(Metrics())
+    yield flights
+    await let_all_run()
+    assert flights._flights == {}
+    gc.collect()
+    await let_all_run()
+    assert complaints == []
+
+
+class Work:
+    """Work that ends when it is released: with a page, or with an error.
+
+    Attributes:
+        begun: How often.
+        cancelled: How often it was.
+        progress: Of the last one that was begun.
+    """
+
+    def __init__(
+        self, error: Exception | None = None, result: str = "page", doing: Mapping[str, Any] | None = None
+    ) -> None:
+        self.release = asyncio.Event()
+        self.begun = self.cancelled = 0
+        self.progress = Progress(0.0)
+        self._error = error
+        self._result = result
+        self._doing = doing or {}
+
+    async def __call__(self, progress: Progress) -> str:
+        self.begun += 1
+        self.progress = progress
+        for name, value in self._doing.items():
+            setattr(progress, name, value)
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self._error:
+            raise self._error
+        return self._result
+
+
+def in_time(seconds: float = 600.0, *, by_caller: bool = True) -> Deadline:
+    return Deadline(asyncio.get_running_loop().time() + seconds, by_caller)
+
+
+async def let_all_run() -> None:
+    """Let every task run until it waits, and those that it woke."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def begin(*calls: Coroutine[Any, Any, str]) -> list[asyncio.Task[str]]:
+    tasks = [asyncio.create_task(call) for call in calls]
+    await let_all_run()
+    return tasks
+
+
+async def outcomes(tasks: list[asyncio.Task[str]]) -> list[str]:
+    """Return results, and what errors are called."""
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    return [end.args[0] if isinstance(end, Exception) else str(end) for end in ended]
+
+
+def failure(attempts: int = 1) -> GatewayError:
+    error = GatewayError(UNAVAILABLE, message="busy", http_status=503, upstream_code="code", retry_delay=7.0)
+    error.attempts = attempts
+    return error
+
+
+async def test_all_who_ask_for_the_same_get_what_was_worked_once(flights: Flights[str]) -> None:
+    work = Work()
+    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(50)))
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 50
+    assert work.begun == 1
+    assert flights._metrics.registry.get_sample_value("swr_gateway_shared_calls_total") == 49
+
+
+async def test_who_asks_for_something_else_shares_nothing(flights: Flights[str]) -> None:
+    first, second = Work(result="first"), Work(result="second")
+    calls = await begin(flights.join(1, first, in_time()), flights.join(2, second, in_time()))
+    for work in (first, second):
+        work.release.set()
+    assert await outcomes(calls) == ["first", "second"]
+
+
+async def test_who_asks_after_the_end_begins_anew(flights: Flights[str]) -> None:
+    work = Work()
+    work.release.set()
+    for _ in range(3):
+        assert await flights.join(KEY, work, in_time()) == "page"
+    assert work.begun == 3
+
+
+@pytest.mark.parametrize(
+    ("by_caller", "failed", "reason"),
+    [
+        pytest.param(True, None, "DEADLINE_EXCEEDED", id="the caller's"),
+        pytest.param(True, failure(), "DEADLINE_EXCEEDED", id="the caller's, after a failure"),
+        pytest.param(False, None, "UPSTREAM_TIMEOUT", id="the settings'"),
+        pytest.param(False, failure(), "UPSTREAM_UNAVAILABLE", id="the settings', after a failure"),
+    ],
+)
+@pytest.mark.parametrize("short_first", [True, False], ids=["the first leaves", "a later one leaves"])
+async def test_each_leaves_at_its_own_deadline_and_the_others_stay(
+    flights: Flights[str], short_first: bool, by_caller: bool, failed: GatewayError | None, reason: str
+) -> None:
+    work = Work(
+        doing={"waiting_for": UPSTREAM_TIMEOUT, "phase": "headers", "attempts": 3, "failure": failed},
+    )
+    short = flights.join(KEY, work, in_time(0.05, by_caller=by_caller))
+    long = flights.join(KEY, work, in_time())
+    calls = await begin(*((short, long) if short_first else (long, short)))
+    leaver, stayer = calls if short_first else reversed(calls)
+    with pytest.raises(GatewayError) as left:
+        await leaver
+    assert (left.value.cause.reason, left.value.attempts) == (reason, 3)
+    assert left.value is not failed
+    assert left.value.phase == ("headers" if reason != "UPSTREAM_UNAVAILABLE" else "")
+    assert not stayer.done()
+    work.release.set()
+    assert await stayer == "page"
+    assert (work.begun, work.cancelled) == (1, 0)
+
+
+async def test_when_all_times_are_over_the_work_is_cancelled(flights: Flights[str]) -> None:
+    work = Work()
+    calls = await begin(*(flights.join(KEY, work, in_time(0.01)) for _ in range(5)))
+    assert set(await outcomes(calls)) == {"DEADLINE_EXCEEDED"}
+    await let_all_run()
+    assert (work.begun, work.cancelled) == (1, 1)
+
+
+async def test_who_comes_with_no_time_left_leaves_nothing_behind(flights: Flights[str]) -> None:
+    with pytest.raises(GatewayError, match="DEADLINE_EXCEEDED"):
+        await flights.join(KEY, Work(), in_time(-1.0))
+
+
+async def test_the_work_knows_when_the_last_of_its_waiters_would_leave(flights: Flights[str]) -> None:
+    work = Work()
+    deadlines = [in_time(seconds) for seconds in (100.0, 50.0, 300.0, 200.0)]
+    calls = await begin(flights.join(KEY, work, deadlines[0]))
+    for deadline, longest in zip(deadlines[1:], (0, 2, 2), strict=True):
+        calls += await begin(flights.join(KEY, work, deadline))
+        assert work.progress.ends == deadlines[longest].at
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 4
+
+
+@pytest.mark.parametrize("leaver", [0, 1, 2], ids=["the one who began", "another", "the last"])
+async def test_the_end_of_one_caller_is_not_that_of_others(flights: Flights[str], leaver: int) -> None:
+    work = Work()
+    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    calls.pop(leaver).cancel()
+    await let_all_run()
+    calls += await begin(flights.join(KEY, work, in_time()))
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 3
+    assert (work.begun, work.cancelled) == (1, 0)
+
+
+async def test_the_work_is_cancelled_when_the_last_has_left_and_not_before(flights: Flights[str]) -> None:
+    work = Work()
+    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    for number, call in enumerate(calls):
+        assert work.cancelled == 0, number
+        call.cancel()
+        await let_all_run()
+    assert work.cancelled == 1
+
+
+async def test_who_comes_while_cancelled_work_winds_down_begins_anew_and_shares_that(flights: Flights[str]) -> None:
+    wound_down = asyncio.Event()
+
+    async def stubborn(_: Progress) -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await wound_down.wait()
+        return "of nobody"
+
+    (gone,) = await begin(flights.join(KEY, stubborn, in_time()))
+    gone.cancel()
+    await let_all_run()
+    work = Work()
+    calls = await begin(flights.join(KEY, work, in_time()))
+    wound_down.set()
+    await let_all_run()
+    calls += await begin(flights.join(KEY, work, in_time()))
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 2
+    assert work.begun == 1
+
+
+async def test_an_error_is_a_copy_for_each_with_all_that_it_says(flights: Flights[str]) -> None:
+    error = failure(attempts=2)
+    work = Work(error)
+    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(50)))
+    work.release.set()
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert len({id(one) for one in told}) == 50
+    for one in told:
+        assert isinstance(one, GatewayError)
+        assert one is not error
+        assert vars(one) == vars(error)
+
+
+async def test_tracebacks_do_not_grow_with_those_who_wait(flights: Flights[str]) -> None:
+    depths = []
+    for count in (1, 50):
+        work = Work(failure())
+        calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(count)))
+        work.release.set()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        depths.append({len(traceback.extract_tb(one.__traceback__)) for one in told if isinstance(one, Exception)})
+    assert depths[0] == depths[1]
+    assert len(depths[0]) == 1
+
+
+async def has_a_bug(_: Progress) -> str:
+    raise RuntimeError("a bug")
+
+
+async def raises_a_cancellation(_: Progress) -> str:
+    raise asyncio.CancelledError
+
+
+async def is_cancelled_by_another(_: Progress) -> str:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@pytest.mark.parametrize(
+    ("work", "bug"),
+    [
+        (has_a_bug, "a bug"),
+        (raises_a_cancellation, "a shared call was cancelled"),
+        (is_cancelled_by_another, "a shared call was cancelled"),
+    ],
+)
+async def test_a_bug_is_reported_by_one_and_the_others_are_told_of_an_internal_error(
+    flights: Flights[str], work: Callable[[Progress], Coroutine[Any, Any, str]], bug: str
+) -> None:
+    calls = [asyncio.create_task(flights.join(KEY, work, in_time())) for _ in range(5)]
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    (reported,) = (one for one in told if isinstance(one, RuntimeError))
+    assert reported.args == (bug,)
+    others = [one.cause.reason for one in told if isinstance(one, GatewayError)]
+    assert others == ["GATEWAY_INTERNAL"] * 4
+
+
+@pytest.mark.parametrize("error", [failure(), RuntimeError("a bug")], ids=["an error", "a bug"])
+async def test_who_leaves_in_the_moment_of_the_failure_takes_it_along_silently(
+    flights: Flights[str], error: Exception
+) -> None:
+    calls: list[asyncio.Task[str]] = []
+
+    async def work(_: Progress) -> str:
+        task = asyncio.current_task()
+        assert task
+        # Behind what tells those who wait, and before they run.
+        task.add_done_callback(lambda _: [call.cancel() for call in calls])
+        await release.wait()
+        raise error
+
+    release = asyncio.Event()
+    calls += await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    release.set()
+    await asyncio.wait(calls)
+    assert all(call.cancelled() for call in calls)
+    calls.clear()
+
+
+@pytest.mark.parametrize("error", [failure(), RuntimeError("a bug")], ids=["an error", "a bug"])
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
+    flights: Flights[str], error: Exception
+) -> None:
+    async def work(_: Progress) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise error
+
+    (call,) = await begin(flights.join(KEY, work, in_time()))
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+
+
+@pytest.mark.parametrize("ending", ["a page", "an error", "all leave"])
+async def test_many_who_wait_cost_no_more_each_than_few(flights: Flights[str], ending: str) -> None:
+    async def cost(count: int) -> float:
+        work = Work(failure() if ending == "an error" else None)
+        calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(count)))
+        began = time.process_time()  # other processes of the machine do not count
+        if ending == "all leave":
+            for call in calls:
+                call.cancel()
+        work.release.set()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        seconds = time.process_time() - began
+        assert (told.count("page") == count) == (ending == "a page")
+        return seconds
+
+    few, many = [min([await cost(count) for _ in range(3)]) for count in (2_000, 10_000)]
+    assert many < few * 5 * 3

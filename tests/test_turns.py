@@ -1,0 +1,318 @@
+"""Turns at the upstream: so many at once, so many who wait, nobody for long, and none is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failures import failure_of
+from gateway.core.errors import GatewayError
+from gateway.reliability import turns as module
+from gateway.reliability.turns import Turns
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import Act, ScriptedUpstream, page
+
+REQUEST = repos_pb2.ListReposRequest()
+IN_FLIGHT, QUEUE = "swr_gateway_upstream_in_flight", "swr_gateway_upstream_queue"
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody be refused for the time that a slow machine takes."""
+    monkeypatch.setattr(module, "LONGEST_WAIT", 600.0)
+
+
+async def let_all_run() -> None:
+    """Let every task run until it waits."""
+    await asyncio.sleep(0)
+
+
+async def taken(at_once: int, waiting: int) -> Turns:
+    """Return turns of which all are taken."""
+    turns = Turns(at_once, waiting)
+    for _ in range(at_once):
+        await turns.take()
+    return turns
+
+
+async def queue_up(turns: Turns, count: int) -> list[asyncio.Task[None]]:
+    queued = [asyncio.create_task(turns.take()) for _ in range(count)]
+    await let_all_run()
+    return queued
+
+
+def assert_refused(turns: Turns) -> None:
+    """Assert that one who asks now is refused without a wait: a coroutine that waits would not raise in here."""
+    with pytest.raises(GatewayError) as refused:
+        turns.take().send(None)
+    assert (refused.value.cause.reason, refused.value.phase) == ("GATEWAY_OVERLOADED", "queue")
+
+
+async def assert_free(turns: Turns, at_once: int) -> None:
+    assert (turns.taken, turns.queued) == (0, 0)
+    async with asyncio.timeout(10):
+        for _ in range(at_once):
+            await turns.take()
+    assert turns.taken == at_once
+
+
+async def test_so_many_at_once_so_many_who_wait_and_the_next_one_is_refused_at_once() -> None:
+    turns = await taken(3, waiting=2)
+    queued = await queue_up(turns, 2)
+    assert (turns.taken, turns.queued) == (3, 2)
+    assert_refused(turns)
+    assert not any(waiter.done() for waiter in queued)
+    turns.give_back()
+    await queued[0]
+    assert (turns.taken, turns.queued, queued[1].done()) == (3, 1, False)
+    queued[1].cancel()
+
+
+async def test_where_nobody_may_wait_nobody_waits() -> None:
+    turns = await taken(1, waiting=0)
+    assert_refused(turns)
+    turns.give_back()
+    await assert_free(turns, 1)
+    assert_refused(turns)
+
+
+async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
+    turns, order = await taken(1, waiting=20), list[int]()
+
+    async def call(number: int) -> None:
+        await turns.take()
+        order.append(number)
+        turns.give_back()
+
+    calls = [asyncio.create_task(call(number)) for number in range(20)]
+    await let_all_run()
+    turns.give_back()
+    await asyncio.gather(*calls)
+    assert order == list(range(20))
+    await assert_free(turns, 1)
+
+
+async def test_who_asks_in_the_moment_of_a_hand_over_does_not_get_ahead_of_who_waits() -> None:
+    turns = await taken(1, waiting=1)
+    (waiter,) = await queue_up(turns, 1)
+    turns.give_back()
+    late = asyncio.create_task(turns.take())
+    await waiter
+    await let_all_run()
+    assert not late.done()
+    late.cancel()
+
+
+async def test_who_has_waited_too_long_is_refused_and_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.01)
+    turns = await taken(1, waiting=1)
+    with pytest.raises(GatewayError) as refused:
+        await turns.take()
+    assert (refused.value.cause.reason, refused.value.phase) == ("GATEWAY_OVERLOADED", "queue")
+    assert (turns.taken, turns.queued) == (1, 0)
+    turns.give_back()
+    await assert_free(turns, 1)
+
+
+async def test_who_is_cancelled_leaves_the_place_to_another() -> None:
+    turns = await taken(1, waiting=2)
+    first, second = await queue_up(turns, 2)
+    first.cancel()
+    await let_all_run()
+    assert turns.queued == 1
+    (third,) = await queue_up(turns, 1)
+    turns.give_back()
+    await second
+    turns.give_back()
+    await third
+    turns.give_back()
+    await assert_free(turns, 1)
+
+
+@pytest.mark.parametrize("granted_first", [True, False], ids=["just before", "just after"])
+async def test_a_turn_granted_in_the_moment_of_the_cancellation_goes_to_the_next(granted_first: bool) -> None:
+    turns = await taken(1, waiting=2)
+    first, second = await queue_up(turns, 2)
+    if granted_first:
+        turns.give_back()
+    first.cancel()
+    if not granted_first:
+        turns.give_back()
+    async with asyncio.timeout(10):
+        await second
+    assert first.cancelled()
+    turns.give_back()
+    await assert_free(turns, 1)
+
+
+async def test_a_turn_granted_in_the_moment_of_the_refusal_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.0)  # the time is over at the next turn of the loop
+    turns = await taken(1, waiting=1)
+    (waiter,) = await queue_up(turns, 1)
+    turns.give_back()
+    with pytest.raises(GatewayError, match="GATEWAY_OVERLOADED"):
+        await waiter
+    await assert_free(turns, 1)
+
+
+@given(
+    at_once=st.integers(1, 3),
+    waiting=st.integers(0, 5),
+    steps=st.lists(st.tuples(st.sampled_from(["come", "give back", "cancel", "run"]), st.integers(0, 30)), max_size=40),
+)
+def test_turns_are_conserved_whoever_comes_ends_or_is_cancelled(
+    at_once: int, waiting: int, steps: list[tuple[str, int]]
+) -> None:
+    async def play() -> None:
+        turns, callers, given_back = Turns(at_once, waiting), list[asyncio.Task[None]](), 0
+
+        def holders() -> int:
+            ended = [caller for caller in callers if caller.done() and not caller.cancelled()]
+            return sum(caller.exception() is None for caller in ended) - given_back
+
+        all_come, all_end = [("come", 0)] * (at_once + waiting), [("give back", 0), ("run", 0)] * 50
+        for step, number in [*all_come, ("run", 0), *steps, *all_end]:
+            match step:
+                case "come":
+                    callers.append(asyncio.create_task(turns.take()))
+                case "give back" if holders():
+                    turns.give_back()
+                    given_back += 1
+                case "cancel" if callers:
+                    callers[number % len(callers)].cancel()
+                case "run":
+                    await let_all_run()
+            assert holders() <= turns.taken <= at_once
+            assert turns.queued <= waiting
+        assert all(caller.done() for caller in callers)
+        await assert_free(turns, at_once)
+
+    asyncio.run(play())
+
+
+# On sockets.
+
+
+@asynccontextmanager
+async def serving(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[tuple[Gateway, grpc.aio.Channel]]:
+    settings = Settings(
+        upstream_url=upstream.url,
+        auth="none",
+        listen="127.0.0.1:0",
+        admin_listen="127.0.0.1:0",
+        retries=0,
+        coalesce=False,
+        drain_grace="1s",
+        **given,
+    )
+    async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+        yield gateway, channel
+
+
+async def until(gateway: Gateway, **wanted: int) -> None:
+    """Wait until the metrics say so."""
+
+    def ask() -> dict[str, str]:
+        with urllib.request.urlopen(f"http://{gateway.admin_address}/metrics", timeout=10) as response:
+            return dict(line.split(" ", 1) for line in response.read().decode().splitlines() if line[0] != "#")
+
+    async with asyncio.timeout(20):
+        shown: dict[str, str] = {}
+        while any(float(shown.get(name, -1)) != number for name, number in wanted.items()):
+            shown = await asyncio.to_thread(ask)
+
+
+@pytest.mark.usefixtures("patience")
+async def test_one_too_many_is_told_when_to_come_again_and_does_not_go_upstream(upstream: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page("[]")))
+    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
+        stub = RepoServiceStub(channel)
+        calls = [stub.ListRepos(REQUEST), stub.ListRepos(REQUEST)]
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
+        failure = await failure_of(stub.ListRepos(REQUEST))
+        assert len(upstream.requests) == 1
+        release.set()
+        assert [await call for call in calls] == [repos_pb2.ListReposResponse()] * 2
+    assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED")
+    assert dict(failure.info.metadata) == {"phase": "queue"}
+    assert failure.trailers["grpc-retry-pushback-ms"] == "1000"
+    retry, quota = failure.details["RetryInfo"], failure.details["QuotaFailure"]
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert isinstance(quota, error_details_pb2.QuotaFailure)
+    assert retry.retry_delay.seconds == 1
+    assert [violation.subject for violation in quota.violations] == ["gateway"]
+    assert len(upstream.requests) == 2
+
+
+async def test_who_waits_too_long_is_refused_while_the_others_go_on(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)
+    release = asyncio.Event()
+    upstream.play((release, page("[]")))
+    async with serving(upstream, max_in_flight=1) as (_, channel):
+        stub = RepoServiceStub(channel)
+        first = stub.ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        failures = await asyncio.gather(*(failure_of(stub.ListRepos(REQUEST)) for _ in range(5)))
+        assert {failure.reason for failure in failures} == {"GATEWAY_OVERLOADED"}
+        release.set()
+        assert await first == repos_pb2.ListReposResponse()
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.usefixtures("patience")
+async def test_health_is_told_while_everything_is_full(upstream: ScriptedUpstream) -> None:
+    upstream.play((Act.STALL,))
+    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
+        stub, health = RepoServiceStub(channel), HealthStub(channel)
+        calls = [stub.ListRepos(REQUEST), stub.ListRepos(REQUEST)]
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
+        check: Any = health.Check  # type: ignore[attr-defined]
+        reply = await check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        assert not any(call.done() for call in calls)
+
+
+@pytest.mark.usefixtures("patience")
+async def test_metrics_say_who_is_in_flight_and_who_waits_and_return_to_nothing(upstream: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page("[]")))
+    async with serving(upstream, max_in_flight=2) as (gateway, channel):
+        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+        calls = [RepoServiceStub(channel).ListRepos(REQUEST) for _ in range(5)]
+        await until(gateway, **{IN_FLIGHT: 2, QUEUE: 3})
+        release.set()
+        await asyncio.gather(*calls)
+        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+
+
+@pytest.mark.usefixtures("patience")
+async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_turn(upstream: ScriptedUpstream) -> None:
+    upstream.play((Act.STALL,))
+    async with serving(upstream, max_in_flight=3, max_queue=1000, attempt_timeout="50s") as (gateway, channel):
+        stub = RepoServiceStub(channel)
+        calls = [stub.ListRepos(REQUEST, timeout=50) for _ in range(500)]
+        await until(gateway, **{IN_FLIGHT: 3, QUEUE: 497})
+        for call in calls:
+            call.cancel()
+        for _ in range(500):
+            stub.ListRepos(REQUEST, timeout=50).cancel()
+        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+        upstream.play(page('[{"name":"good"}]'))
+        assert (await stub.ListRepos(REQUEST, timeout=20)).repos[0].name == "good"
