@@ -64,8 +64,9 @@ class PageCache:
     def store(self, key: Hashable, page: SerializedPage) -> None:
         """Remember a page; one that is larger than all room is not."""
         cached = CachedPage(page, self._now())
-        if _size(cached) <= MOST_BYTES:
-            with self._lock:
+        with self._lock:
+            self._pages.pop(key, None)
+            if _size(cached) <= MOST_BYTES:
                 self._pages[key] = cached
 
 

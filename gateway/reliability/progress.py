@@ -30,7 +30,7 @@ class Progress:
     """How far the work for a call, or for all who share it, has come.
 
     Attributes:
-        ends: When nobody will wait for it any more, on the event loop's clock.
+        ends: When nobody will wait for it any more at the latest, on the event loop's clock.
         attempts: Requests that were sent upstream.
         waiting_for: What would have to be blamed, were the time over now.
         phase: Where in an upstream request the work is.
