@@ -30,10 +30,10 @@ REQUEST = repos_pb2.ListReposRequest(offset=0, limit=10).SerializeToString()
 def main() -> None:
     print("\nCalls that succeed each second, by load; in brackets what became of the others\n")
     simulate = ("-m", "gateway", "simulate", "--listen", "127.0.0.1:0", "--latency", f"{LATENCY * 1000:.0f}ms")
-    limits = ("--max-in-flight", str(IN_FLIGHT), "--max-queue", str(2 * IN_FLIGHT), "--log-level", "error")
+    limits = ("--max-in-flight", str(IN_FLIGHT), "--max-queue", str(2 * IN_FLIGHT))
     with ExitStack() as stack:
         _, said = stack.enter_context(running(*simulate))
-        _, line = stack.enter_context(running(*SERVE, "--upstream-url", said.split()[-1], *limits[:4]))
+        _, line = stack.enter_context(running(*SERVE, "--upstream-url", said.split()[-1], *limits))
         saturated = IN_FLIGHT / LATENCY
         rates = {factor: asyncio.run(_at_rate(address_in(line), factor * saturated)) for factor in (0.5, 1, 3)}
     _print("slow upstream", rates)

@@ -15,7 +15,8 @@ class Metrics:
         reloads: Files read again, by what they hold (`what`) and by `result`: `ok` or `error`.
         certificate_end: When the certificate in use ends, by what it is for (`what`).
         token_renewals: Tokens asked of IAM, by `result`: `ok`, or the reason of the failure.
-        attempts: Requests to the upstream that have ended, by `result`: `ok`, or the reason of the failure.
+        attempts: Requests to the upstream that have ended, by `result`: `ok`, the reason of the failure, or `CUT_OFF`
+            where nobody waited for them any more.
         retries: Those that were sent again, by the reason (`cause`) of the failure before.
         retries_refused: Those that were not, because the budget was spent.
         shared_calls: Calls that joined the upstream request of an identical one.

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from failures import failure_of
 from gateway.core.convert import PageConverter, SerializedPage
-from gateway.core.errors import GatewayError
+from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import read_list_request
+from gateway.credentials.base import Credential, SignIn
 from gateway.credentials.tokens import NoCredential
 from gateway.metrics import Metrics
 from gateway.reliability import cache as module
@@ -31,6 +32,7 @@ from gateway.server.assembly import make_pages, make_protection
 from gateway.server.call import Call
 from gateway.server.fetching import PageFetcher
 from gateway.server.gateway import Gateway
+from gateway.server.pages import ListedPages
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -77,9 +79,9 @@ def test_a_page_is_fresh_then_stale_then_forgotten(
     clock: Clock, ttl: float, stale: float, after: float, found: tuple[bool, bool]
 ) -> None:
     cache = PageCache(ttl, stale, clock)
-    cache.store("key", PAGE)
+    cache.store(b"key", PAGE, clock.now)
     clock.now += after
-    fresh, kept = cache.fresh("key"), cache.stale("key")
+    fresh, kept = cache.fresh(b"key"), cache.stale(b"key")
     assert (fresh is not None, kept is not None) == found
     for cached in (fresh, kept):
         assert cached is None or (cached.page, cache.age(cached)) == (PAGE, int(after))
@@ -87,79 +89,117 @@ def test_a_page_is_fresh_then_stale_then_forgotten(
 
 def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
     cache = PageCache(10.0, 0.0, clock)
-    cache.store("key", PAGE)
+    cache.store(b"key", PAGE, clock.now)
     clock.now += 9.0
-    cache.store("key", SerializedPage(b"new"))
+    cache.store(b"key", SerializedPage(b"new"), clock.now)
     clock.now += 9.0
-    cached = cache.fresh("key")
+    cached = cache.fresh(b"key")
     assert cached
     assert (cached.page, cache.age(cached)) == (b"new", 9)
 
 
+def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
+    cache = PageCache(10.0, 0.0, clock)
+    cache.store(b"key", PAGE, clock.now - 9.0)
+    cached = cache.fresh(b"key")
+    assert cached
+    assert (cached.asked_at, cache.age(cached)) == (clock.now - 9.0, 9)
+    clock.now += 1.0
+    assert cache.fresh(b"key") is None
+
+
+@pytest.mark.parametrize(
+    ("earlier", "kept"), [(1.0, b"first"), (0.0, b"second"), (-1.0, b"second")], ids=["before", "with it", "after"]
+)
+def test_a_page_stays_unless_one_comes_that_was_not_asked_for_before_it(
+    clock: Clock, earlier: float, kept: bytes
+) -> None:
+    cache = PageCache(10.0, 0.0, clock)
+    cache.store(b"key", SerializedPage(b"first"), clock.now - 2.0)
+    cache.store(b"key", SerializedPage(b"second"), clock.now - 2.0 - earlier)
+    cached = cache.fresh(b"key")
+    assert cached
+    assert cached.page == kept
+
+
 @pytest.mark.parametrize("used", [PageCache.fresh, PageCache.stale], ids=["fresh", "stale"])
 def test_the_least_recently_used_page_goes_first(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, used: Callable[[PageCache, str], object]
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, used: Callable[[PageCache, bytes], object]
 ) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 3 * ROOM)
     cache = PageCache(10.0, 5.0, clock)
-    for key in ("a", "b", "c"):
-        cache.store(key, PAGE)
-    used(cache, "a")
-    cache.store("d", PAGE)
-    assert [key for key in ("a", "b", "c", "d") if cache.fresh(key)] == ["a", "c", "d"]
+    for key in (b"a", b"b", b"c"):
+        cache.store(key, PAGE, clock.now)
+    used(cache, b"a")
+    cache.store(b"d", PAGE, clock.now)
+    assert [key for key in (b"a", b"b", b"c", b"d") if cache.fresh(key)] == [b"a", b"c", b"d"]
     assert cache.size == 3 * ROOM
 
 
 @pytest.mark.parametrize(("room", "kept"), [(ROOM, True), (ROOM - 1, False)], ids=["just fits", "too large"])
-def test_a_page_larger_than_all_room_is_not_kept(
+def test_a_page_larger_than_its_share_is_not_kept_nor_is_the_one_before_it(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, room: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", room)
+    monkeypatch.setattr(module, "MOST_BYTES_OF_ONE", room)
     cache = PageCache(10.0, 5.0, clock)
-    cache.store("small", SerializedPage(b""))
-    cache.store("large", PAGE)
-    assert (cache.stale("large") is not None, cache.stale("small") is None) == (kept, kept)
+    for key in (b"other", b"key"):
+        cache.store(key, SerializedPage(b""), clock.now)
+    cache.store(b"key", PAGE, clock.now)
+    cached = cache.stale(b"key")
+    assert (cached.page if cached else None) == (PAGE if kept else None)
+    assert cache.stale(b"other")
+
+
+def test_a_page_larger_than_its_share_leaves_one_that_was_asked_for_later(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES_OF_ONE", ROOM - 1)
+    cache = PageCache(10.0, 5.0, clock)
+    cache.store(b"key", SerializedPage(b""), clock.now)
+    cache.store(b"key", PAGE, clock.now - 1.0)
+    assert cache.fresh(b"key")
 
 
 def test_the_size_is_that_of_the_pages_and_what_it_takes_to_find_them(clock: Clock) -> None:
     cache = PageCache(10.0, 5.0, clock)
     assert cache.size == 0
-    for key in ("a", "b", "a"):
-        cache.store(key, PAGE)
+    for key in (b"a", b"b", b"a"):
+        cache.store(key, PAGE, clock.now)
     assert cache.size == 2 * ROOM
-    clock.now += 15.0
-    cache.store("c", PAGE)
-    assert cache.size == ROOM
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.floats(0, 8)), max_size=40))
 def test_only_the_last_page_of_a_key_is_given_in_its_time_and_within_the_room(
     stores: list[tuple[int, int, float]],
 ) -> None:
-    clock, last = Clock(), dict[int, tuple[SerializedPage, float]]()
+    clock, last = Clock(), dict[bytes, tuple[SerializedPage, float]]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_BYTES", 3 * ROOM)
+        patch.setattr(module, "MOST_BYTES_OF_ONE", ROOM + 100)
         cache = PageCache(10.0, 5.0, clock)
         for number, (key, size, pause) in enumerate(stores):
             clock.now += pause
-            last[key] = SerializedPage(bytes([number]) * size), clock.now
-            cache.store(key, last[key][0])
+            last[bytes([key])] = SerializedPage(bytes([number]) * size), clock.now
+            cache.store(bytes([key]), *last[bytes([key])])
             assert cache.size <= 3 * ROOM
-            assert cache.fresh(key)
-            for other, (newest, stored_at) in last.items():
+            assert (cache.fresh(bytes([key])) is not None) == (size <= len(PAGE) + 100)
+            for other, (newest, asked_at) in last.items():
                 fresh, stale = cache.fresh(other), cache.stale(other)
-                assert fresh is None or (fresh.page == newest and clock.now - stored_at < 10.0)
-                assert stale is None or (stale.page == newest and clock.now - stored_at < 15.0)
+                assert fresh is None or (fresh.page == newest and clock.now - asked_at < 10.0)
+                assert stale is None or (stale.page == newest and clock.now - asked_at < 15.0)
 
 
-def test_another_thread_may_read_the_size_while_pages_come_and_go(clock: Clock) -> None:
+def test_another_thread_may_read_the_size_while_pages_come_and_go(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the operators' /metrics does."""
+    monkeypatch.setattr(module, "MOST_BYTES", 50 * ROOM)
     cache, ended, wrong = PageCache(10.0, 5.0, clock), threading.Event(), list[Exception]()
 
     def watch() -> None:
         while not ended.is_set():
             try:
-                assert cache.size >= 0
+                assert 0 <= cache.size <= 50 * ROOM
             except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test looks for
                 wrong.append(error)
                 return
@@ -167,11 +207,9 @@ def test_another_thread_may_read_the_size_while_pages_come_and_go(clock: Clock) 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        for number in range(300):
-            for key in range(100):
-                cache.store((number, key), PAGE)
-            clock.now += 20.0
-            assert cache.stale((number, 0)) is None
+        for number in range(30_000):
+            cache.store(number.to_bytes(16), PAGE, clock.now)
+        assert cache.size == 50 * ROOM
     finally:
         ended.set()
         watcher.join()
@@ -356,6 +394,17 @@ async def test_no_other_error_is_covered_up(upstream: ScriptedUpstream, script: 
         assert await gateway.reason() == reason
 
 
+@asynccontextmanager
+async def listed_pages(settings: Settings, credential: Credential) -> AsyncIterator[ListedPages]:
+    """The inside of a gateway."""
+    assert settings.upstream_url
+    metrics = Metrics()
+    tls = UpstreamTls(None, None, metrics)
+    async with UpstreamClient(settings.upstream_url, tls, attempt_timeout=20.0, max_response_bytes=1000) as client:
+        fetcher = PageFetcher(client, credential, make_protection(settings, metrics), metrics)
+        yield make_pages(settings, fetcher, PageConverter(0), credential, metrics)
+
+
 @pytest.mark.parametrize("by_caller", [True, False], ids=["the caller's", "the settings'"])
 @pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
 async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
@@ -364,11 +413,8 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
     """Inside of the gateway: outside, a caller's own clock ends its call before the answer comes."""
     upstream.play((*named("good"),), (Act.STALL,))
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
-    metrics, now = Metrics(), asyncio.get_running_loop().time
-    tls = UpstreamTls(None, None, metrics)
-    async with UpstreamClient(upstream.url, tls, attempt_timeout=20.0, max_response_bytes=1000) as client:
-        fetcher = PageFetcher(client, NoCredential(), make_protection(settings, metrics), metrics)
-        pages = make_pages(settings, fetcher, PageConverter(0), NoCredential(), metrics)
+    now = asyncio.get_running_loop().time
+    async with listed_pages(settings, NoCredential()) as pages:
         query, call = read_list_request(REQUEST), Call("id", {})
         good = await pages.get(query, call, Deadline(now() + 20.0, by_caller))
         late = pages.get(query, call, Deadline(now() + 0.05, by_caller))
@@ -377,6 +423,33 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
                 await late
         else:
             assert await late == (good.page, "stale; age=0")
+
+
+class Failing(NoCredential):
+    """A credential that cannot be had any more once it fails."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+        if self.fails:
+            raise GatewayError(CREDENTIAL_UNAVAILABLE)
+        return await super().sign_in(target, metadata)
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_without_a_credential_nobody_is_given_what_is_remembered(
+    upstream: ScriptedUpstream, coalesce: bool
+) -> None:
+    upstream.play(*named("good"))
+    settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
+    credential, query, call = Failing(), read_list_request(REQUEST), Call("id", {})
+    deadline = Deadline(asyncio.get_running_loop().time() + 20.0, by_caller=False)
+    async with listed_pages(settings, credential) as pages:
+        await pages.get(query, call, deadline)
+        credential.fails = True
+        with pytest.raises(GatewayError, match="CREDENTIAL_SOURCE_UNAVAILABLE"):
+            await pages.get(query, call, deadline)
 
 
 @pytest.mark.parametrize("script", [answer(503), answer(404), page("no JSON")], ids=["503", "404", "no page"])

@@ -48,7 +48,7 @@ class Work:
     ) -> None:
         self.release = asyncio.Event()
         self.begun = self.cancelled = 0
-        self.progress = Progress(0.0)
+        self.progress = Progress(Deadline(0.0, by_caller=True))
         self._error = error
         self._result = result
         self._doing = doing or {}
@@ -90,10 +90,8 @@ async def outcomes(tasks: list[asyncio.Task[str]]) -> list[str]:
     return [end.args[0] if isinstance(end, Exception) else str(end) for end in ended]
 
 
-def failure(attempts: int = 1) -> GatewayError:
-    error = GatewayError(UNAVAILABLE, message="busy", http_status=503, upstream_code="code", retry_delay=7.0)
-    error.attempts = attempts
-    return error
+def failure() -> GatewayError:
+    return GatewayError(UNAVAILABLE, message="busy", http_status=503, upstream_code="code", retry_delay=7.0)
 
 
 async def test_all_who_ask_for_the_same_get_what_was_worked_once(flights: Flights[str]) -> None:
@@ -171,9 +169,39 @@ async def test_the_work_knows_when_the_last_of_its_waiters_would_leave(flights: 
     calls = await begin(flights.join(KEY, work, deadlines[0]))
     for deadline, longest in zip(deadlines[1:], (0, 2, 2), strict=True):
         calls += await begin(flights.join(KEY, work, deadline))
-        assert work.progress.ends == deadlines[longest].at
+        assert work.progress.deadline() == deadlines[longest]
+    calls.pop(2).cancel()
+    await let_all_run()
+    assert work.progress.deadline() == deadlines[3]
     work.release.set()
-    assert await outcomes(calls) == ["page"] * 4
+    assert await outcomes(calls) == ["page"] * 3
+
+
+async def test_a_pause_answers_at_once_those_who_would_not_see_its_end(flights: Flights[str]) -> None:
+    error, work = failure(), Work(doing={"attempts": 2})
+    deadlines = [in_time(seconds, by_caller=seconds < 200.0) for seconds in (300.0, 100.0, 200.0)]
+    stayer, *leavers = await begin(*(flights.join(KEY, work, deadline) for deadline in deadlines))
+    for _ in range(2):
+        work.progress.pause(deadlines[2].at, error)
+    await let_all_run()
+    assert not stayer.done()
+    for leaver in leavers:
+        told = leaver.exception()
+        assert isinstance(told, GatewayError)
+        assert told is not error
+        assert vars(told) == {**vars(error), "attempts": 2}
+    work.release.set()
+    assert await stayer == "page"
+    assert (work.begun, work.cancelled) == (1, 0)
+
+
+async def test_a_pause_whose_end_nobody_would_see_ends_the_work(flights: Flights[str]) -> None:
+    work = Work()
+    calls = await begin(*(flights.join(KEY, work, in_time(seconds)) for seconds in (100.0, 200.0)))
+    work.progress.pause(in_time(300.0).at, failure())
+    assert await outcomes(calls) == ["UPSTREAM_UNAVAILABLE"] * 2
+    await let_all_run()
+    assert (work.begun, work.cancelled) == (1, 1)
 
 
 @pytest.mark.parametrize("leaver", [0, 1, 2], ids=["the one who began", "another", "the last"])
@@ -222,8 +250,8 @@ async def test_who_comes_while_cancelled_work_winds_down_begins_anew_and_shares_
 
 
 async def test_an_error_is_a_copy_for_each_with_all_that_it_says(flights: Flights[str]) -> None:
-    error = failure(attempts=2)
-    work = Work(error)
+    error = failure()
+    work = Work(error, doing={"attempts": 2})
     calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(50)))
     work.release.set()
     told = await asyncio.gather(*calls, return_exceptions=True)
@@ -231,7 +259,7 @@ async def test_an_error_is_a_copy_for_each_with_all_that_it_says(flights: Flight
     for one in told:
         assert isinstance(one, GatewayError)
         assert one is not error
-        assert vars(one) == vars(error)
+        assert vars(one) == {**vars(error), "attempts": 2}
 
 
 async def test_tracebacks_do_not_grow_with_those_who_wait(flights: Flights[str]) -> None:
@@ -303,9 +331,9 @@ async def test_who_leaves_in_the_moment_of_the_failure_takes_it_along_silently(
     calls.clear()
 
 
-@pytest.mark.parametrize("error", [failure(), RuntimeError("a bug")], ids=["an error", "a bug"])
-async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
-    flights: Flights[str], error: Exception
+@pytest.mark.parametrize(("error", "logged"), [(failure(), 0), (RuntimeError("a bug"), 1)], ids=["an error", "a bug"])
+async def test_of_failures_that_nobody_waits_for_any_more_bugs_are_logged(
+    flights: Flights[str], error: Exception, logged: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work(_: Progress) -> str:
         try:
@@ -317,6 +345,8 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint(
     call.cancel()
     await asyncio.wait([call])
     assert call.cancelled()
+    await let_all_run()
+    assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [error] * logged
 
 
 @pytest.mark.parametrize("ending", ["a page", "an error", "all leave"])

@@ -57,8 +57,14 @@ async def announce(_: bool) -> None:
     raise AssertionError("nobody signs in here")
 
 
+def put_token(folder: Path, token: str) -> None:
+    """Put a token in its place at once, as secret mounts do."""
+    (folder / "new").write_text(token, encoding="ascii")
+    (folder / "new").replace(folder / "token")
+
+
 def token_file(folder: Path) -> Credential:
-    (folder / "token").write_text(CANARY, encoding="ascii")
+    put_token(folder, CANARY)
     return TokenFile(folder / "token", Metrics())
 
 
@@ -77,5 +83,19 @@ def test_with_a_credential_of_the_gateways_own_all_callers_have_the_same_identit
 ) -> None:
     credential = make(tmp_path)
     identities = {credential.identity(metadata) for metadata in ({}, with_own("a"), with_own("b", other="x"))}
-    assert len(identities) == 1
-    assert CANARY.encode() not in identities.pop()
+    (identity,) = identities
+    assert len(identity) == 16
+    assert CANARY.encode() not in identity
+
+
+def test_the_next_token_of_a_file_is_another_identity(tmp_path: Path) -> None:
+    credential = token_file(tmp_path)
+    first = credential.identity({})
+    put_token(tmp_path, "next")
+    assert len({first, credential.identity({}), bytes(16)}) == 3
+    put_token(tmp_path, CANARY)
+    assert credential.identity({}) == first
+
+
+def test_a_credential_that_stays_the_same_has_an_identity_of_zeros() -> None:
+    assert {one.identity(with_own("a")) for one in (NoCredential(), StaticToken(CANARY))} == {bytes(16)}

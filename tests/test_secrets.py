@@ -119,6 +119,7 @@ async def test_no_fault_of_the_upstream_shows_the_credential(
         listen="127.0.0.1:0",
         admin_listen="127.0.0.1:0",
         attempt_timeout="1s" if Act.STALL in script else "10s",
+        retries=0,
         **given,
     )
     async with Gateway(settings) as gateway:

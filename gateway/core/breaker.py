@@ -18,6 +18,7 @@ FAILURE_RATIO = 0.5
 FIRST_COOL_DOWN = 5.0
 LAST_COOL_DOWN = 60.0
 SPREAD = 0.1
+PROBE_TIME = 1.0
 
 
 class State(Enum):
@@ -79,8 +80,12 @@ class Breaker:
         return Ticket(self._generation)
 
     def remaining(self, now: float) -> float:
-        """Return the seconds until an attempt may be let through."""
-        return max(self._opened_until - now, 0.0)
+        """Return the seconds after which an attempt may be let through; a probe under way is given a second."""
+        return max(self._opened_until - now, PROBE_TIME if self._probing else 0.0)
+
+    def state_at(self, now: float) -> State:
+        """Return what the next attempt would meet."""
+        return State.HALF_OPEN if self.state is State.OPEN and now >= self._opened_until else self.state
 
     def settle(self, ticket: Ticket, outcome: Outcome, now: float) -> None:
         """Learn how an attempt ended. One that began in an earlier state changes nothing."""
@@ -111,7 +116,7 @@ class Breaker:
         step.failures += outcome is Outcome.UNAVAILABLE
         attempts = sum(step.attempts for step in self._steps)
         failures = sum(step.failures for step in self._steps)
-        if attempts >= LEAST_ATTEMPTS and failures >= FAILURE_RATIO * attempts:
+        if outcome is Outcome.UNAVAILABLE and attempts >= LEAST_ATTEMPTS and failures >= FAILURE_RATIO * attempts:
             self._open(now)
 
     def _open(self, now: float) -> None:

@@ -31,7 +31,8 @@ def delay_before_retry(error: GatewayError, attempts: int, retries: int, remaini
             return None
     if attempts > retries:
         return None
-    delay = backoff(attempts) if error.told_delay is None else error.told_delay
+    # Those who were told to wait together do not come back together.
+    delay = (error.told_delay or 0.0) + backoff(attempts)
     return delay if delay + LEAST_TIME <= remaining else None
 
 
@@ -48,7 +49,7 @@ class RetryBudget:
     """Keeps retries from multiplying the load of an upstream that has too much of it already.
 
     A token bucket: each call puts a tenth of a token in, each second a whole one, and each retry takes one out. So
-    there is never more than one retry to ten calls, but for a floor that lets a service with few calls retry at all.
+    there is no more than one retry to ten calls, but for what lets a service with few calls retry at all.
 
     Args:
         now: Seconds, on the clock that the other methods are told the time of.
@@ -56,12 +57,10 @@ class RetryBudget:
 
     PER_CALL = 0.1
     PER_SECOND = 1.0
-    # What the seconds fill up to, and calls.
-    FLOOR = 10.0
-    MOST = 100.0
+    MOST = 10.0
 
     def __init__(self, now: float) -> None:
-        self._tokens = self.FLOOR
+        self._tokens = self.MOST
         self._at = now
 
     def note_call(self) -> None:
@@ -78,6 +77,4 @@ class RetryBudget:
 
     def tokens(self, now: float) -> float:
         """Return how many retries may be sent at once."""
-        if self._tokens >= self.FLOOR:
-            return self._tokens
-        return min(self._tokens + (now - self._at) * self.PER_SECOND, self.FLOOR)
+        return min(self._tokens + (now - self._at) * self.PER_SECOND, self.MOST)

@@ -58,12 +58,18 @@ def to_rpc_status(error: GatewayError, request_id: str, remaining: float | None 
         code=error.cause.code,
         message=message,
         details=status.SerializeToString(),
-        pushback_ms=_pushback(error.retry_delay, remaining),
+        pushback_ms=_pushback(error, remaining),
     )
 
 
-def _pushback(delay: float | None, remaining: float | None) -> int | None:
-    """A client would wait past its deadline, and report that in place of the failure; so it is told not to."""
+def _pushback(error: GatewayError, remaining: float | None) -> int | None:
+    """A client would wait past its deadline, and report that in place of the failure; so it is told not to.
+
+    So it is where the gateway has retried by itself: attempts of two layers would multiply.
+    """
+    delay = error.retry_delay
+    if error.cause.code == code_pb2.UNAVAILABLE and error.attempts > 1:
+        return -1
     if delay is None:
         return None
     if remaining is not None and delay >= remaining:

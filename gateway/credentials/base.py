@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 TOKEN_HEADER = "X-Auth-Token"
+IDENTITY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         """Read files again that changed, if the credential comes from any; may be called from another thread."""
 
     def identity(self, metadata: Mapping[str, str]) -> bytes:
-        """Return whose rights a call has: what is shared or remembered is never given to another one's calls.
+        """Return whose rights a call has: what is shared or remembered is never given to others.
 
-        It says nothing of the secret. All calls that use the gateway's own credential have the same.
+        It is 16 bytes, and says nothing of the secret. Calls that use the gateway's own credential have the same.
         """
-        return b""
+        return bytes(IDENTITY_BYTES)
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return what to try once more with, now that the upstream called a sign-in expired; None if there is nothing.

@@ -16,6 +16,17 @@ from gateway.metrics import Metrics
 _NOTHING = SignIn()
 
 
+class TokenHasher:
+    """Tells tokens apart by a hash, with a key that no other process has."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def identity(self, token: str) -> bytes:
+        """Return 16 bytes that say nothing of a token."""
+        return blake2b(token.encode(), digest_size=16, key=self._key).digest()
+
+
 class NoCredential(Credential):
     """For an upstream that wants none: the embedded one, or a proxy that signs in by itself."""
 
@@ -28,7 +39,7 @@ class CallerToken(Credential):
     """The caller's own token, from the metadata of the call and for that call only."""
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+        self._hasher = TokenHasher()
 
     async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
         """Return the caller's token; CREDENTIAL_MISSING where there is none."""
@@ -39,7 +50,7 @@ class CallerToken(Credential):
 
     def identity(self, metadata: Mapping[str, str]) -> bytes:
         """Return a keyed hash of the caller's token, which no other process can compare."""
-        return blake2b(metadata.get(CALLER_TOKEN, "").encode(), digest_size=16, key=self._key).digest()
+        return self._hasher.identity(metadata.get(CALLER_TOKEN, ""))
 
 
 class StaticToken(Credential):
@@ -61,15 +72,25 @@ class TokenFile(Credential):
     """
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
-        self._sign_in = Reloading("token_file", (path,), lambda: with_token(read_token(path)), metrics)
+        hasher = TokenHasher()
+
+        def load() -> tuple[SignIn, bytes]:
+            token = read_token(path)
+            return with_token(token), hasher.identity(token)
+
+        self._token = Reloading("token_file", (path,), load, metrics)
 
     async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
         """Return the file's token."""
-        return self._sign_in.current()
+        return self._token.current()[0]
+
+    def identity(self, metadata: Mapping[str, str]) -> bytes:
+        """Return a keyed hash of the file's token: the next one may have other rights."""
+        return self._token.current()[1]
 
     def look_at_files(self) -> None:
         """Read the file again if it changed."""
-        self._sign_in.current()
+        self._token.current()
 
 
 def read_token(path: Path) -> str:

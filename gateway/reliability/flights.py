@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
@@ -12,14 +13,26 @@ from gateway.reliability.progress import Deadline, Progress, within
 
 Result = TypeVar("Result")
 
+_log = logging.getLogger(__name__)
 
-class _Flight(Generic[Result]):
-    """Work under way, and those who wait for it."""
 
-    def __init__(self, task: asyncio.Task[Result], progress: Progress) -> None:
-        self.task = task
-        self.progress = progress
-        self.waiters: set[asyncio.Future[Result]] = set()
+class _Flight(Progress, Generic[Result]):
+    """Work under way, and until when each of those who share it waits."""
+
+    def __init__(self, first: Deadline) -> None:
+        super().__init__(first)
+        self.task: asyncio.Task[Result] | None = None
+        self.waiters: dict[asyncio.Future[Result], Deadline] = {}
+
+    def deadline(self) -> Deadline:
+        """Return when the last one will have left."""
+        return max(self.waiters.values(), key=lambda deadline: deadline.at, default=super().deadline())
+
+    def pause(self, until: float, failure: GatewayError) -> None:
+        """Answer those at once who would not see the end of it."""
+        for waiter, deadline in self.waiters.items():
+            if deadline.at <= until and not waiter.done():
+                waiter.set_exception(failure.copy())
 
 
 class Flights(Generic[Result]):
@@ -55,26 +68,30 @@ class Flights(Generic[Result]):
             flight = self._begin(key, work, deadline)
         else:
             self._metrics.shared_calls.inc()
-            flight.progress.ends = max(flight.progress.ends, deadline.at)
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        flight.waiters.add(waiter)
+        flight.waiters[waiter] = deadline
         try:
-            return await within(deadline, flight.progress, waiter)
+            return await within(deadline, flight, waiter)
         finally:
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # who left in this very moment does not hear of it, and that is no warning
-            flight.waiters.discard(waiter)
-            if not flight.waiters and not flight.task.done():
-                self._forget(key, flight)
-                flight.task.cancel()
+            del flight.waiters[waiter]
+            if not flight.waiters:
+                self._abandon(key, flight)
 
     def _begin(
         self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, Result]], deadline: Deadline
     ) -> _Flight[Result]:
-        progress = Progress(deadline.at)
-        flight = self._flights[key] = _Flight(asyncio.create_task(work(progress)), progress)
+        flight = self._flights[key] = _Flight(deadline)
+        flight.task = asyncio.create_task(work(flight))
         flight.task.add_done_callback(lambda task: self._land(key, flight, task))
         return flight
+
+    def _abandon(self, key: Hashable, flight: _Flight[Result]) -> None:
+        """End work that nobody waits for; who comes from now on begins anew."""
+        self._forget(key, flight)
+        if flight.task is not None:
+            flight.task.cancel()
 
     def _land(self, key: Hashable, flight: _Flight[Result], task: asyncio.Task[Result]) -> None:
         """Tell all who wait: one callback for all of them, however many they are."""
@@ -89,6 +106,8 @@ class Flights(Generic[Result]):
                 waiter.set_exception(error.copy())
         else:
             # A bug of ours: the first call reports it as its own.
+            if not waiting and not task.cancelled():
+                _log.error("shared work failed that nobody waited for", exc_info=error)
             for number, waiter in enumerate(waiting):
                 waiter.set_exception(GatewayError(GATEWAY_INTERNAL) if number else error)
 

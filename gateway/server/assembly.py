@@ -75,7 +75,7 @@ def make_protection(settings: Settings, metrics: Metrics) -> Protection:
     metrics.watch("upstream_in_flight", "Requests to the upstream under way.", lambda: turns.taken)
     metrics.watch("upstream_queue", "Calls that wait for a turn at the upstream.", lambda: turns.queued)
     metrics.watch(
-        "upstream_circuit_open", "1 while the upstream is left alone.", lambda: breaker.state is not State.CLOSED
+        "upstream_circuit_open", "1 while the upstream is left alone.", lambda: breaker.state_at(now()) is State.OPEN
     )
     metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
     return Protection(turns, breaker, budget, settings.retries)

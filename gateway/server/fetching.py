@@ -15,7 +15,8 @@ from gateway.core.errors import (
     UPSTREAM_TIMEOUT,
     GatewayError,
 )
-from gateway.core.retry import RetryBudget, delay_before_retry
+from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry
+from gateway.core.status import BUSY
 from gateway.core.tokens import says_expired
 from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
@@ -23,6 +24,17 @@ from gateway.reliability.progress import Progress
 from gateway.reliability.turns import Turns
 from gateway.server.call import Call
 from gateway.upstream.client import Answer, UpstreamClient
+
+# A request that was cut off by those who wait for it has been slow after so many seconds: that says something of the
+# upstream, whereas a caller in a hurry says nothing.
+SLOW = 1.0
+
+# Results in metrics that are no reasons of failures.
+ANSWERED = "ok"
+CUT_OFF = "CUT_OFF"
+
+# Where a request could not be sent again, the answer to the one before says more.
+_NOT_SENT = (GATEWAY_OVERLOADED, UPSTREAM_CIRCUIT_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,6 @@ class PageFetcher:
         self._credential = credential
         self._protection = protection
         self._metrics = metrics
-        self._answered = metrics.attempts.labels("ok")
 
     async def fetch(self, target: str, call: Call, progress: Progress) -> Answer:
         """Fetch one page, by as many requests as make sense.
@@ -80,13 +91,18 @@ class PageFetcher:
             progress.waiting_for, progress.phase = CREDENTIAL_UNAVAILABLE, ""
             sign_in = await self._credential.sign_in(target, call.metadata)
             try:
-                return await self._attempt(target, call, sign_in, progress)
+                answer = await self._attempt(target, call, sign_in, progress)
             except GatewayError as error:
-                error.attempts = progress.attempts
-                progress.failure = error
+                if error.cause in _NOT_SENT and progress.failure is not None:
+                    raise progress.failure from error
+                progress.failure, progress.phase = error, ""
                 delay = await self._delay_before_retry(error, sign_in, progress)
                 if delay is None:
                     raise
+            else:
+                progress.failure, progress.phase = None, ""
+                return answer
+            progress.pause(asyncio.get_running_loop().time() + delay, progress.failure)
             await asyncio.sleep(delay)
 
     async def _delay_before_retry(self, error: GatewayError, sign_in: SignIn, progress: Progress) -> float | None:
@@ -95,13 +111,10 @@ class PageFetcher:
             progress.renewed = True
             return None if await self._credential.renew(sign_in) is None else 0.0
         now = asyncio.get_running_loop().time()
-        delay = delay_before_retry(error, progress.attempts, self._protection.retries, progress.ends - now)
-        if delay is None:
-            return None
-        if not self._protection.budget.take(now):
+        delay = delay_before_retry(error, progress.attempts, self._protection.retries, progress.deadline().at - now)
+        if delay is not None and not self._protection.budget.take(now):
             self._metrics.retries_refused.inc()
             return None
-        self._metrics.retries.labels(error.cause.reason).inc()
         return delay
 
     async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
@@ -115,22 +128,36 @@ class PageFetcher:
 
     async def _through_circuit(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
         breaker, now = self._protection.breaker, asyncio.get_running_loop().time
-        ticket = breaker.admit(now())
+        if progress.deadline().at - now() < LEAST_TIME:
+            await asyncio.sleep(LEAST_TIME)  # who waits for the page runs out of time, unless somebody joins
+        deadline, began = progress.deadline(), now()
+        ticket = breaker.admit(began)
         if ticket is None:
-            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=breaker.remaining(now()))
-        outcome = Outcome.NOTHING
+            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=breaker.remaining(began))
+        if progress.failure is not None:
+            self._metrics.retries.labels(progress.failure.cause.reason).inc()
         progress.attempts += 1
         progress.waiting_for = UPSTREAM_TIMEOUT
+        result, outcome = CUT_OFF, Outcome.NOTHING
         try:
             answer = await self._upstream.get(
                 target, request_id=call.request_id, headers=sign_in.headers, secrets=sign_in.secrets, progress=progress
             )
-            outcome = Outcome.ANSWERED
+            result, outcome = ANSWERED, Outcome.ANSWERED
         except GatewayError as error:
-            outcome = Outcome.UNAVAILABLE if error.cause.code == code_pb2.UNAVAILABLE else Outcome.ANSWERED
-            self._metrics.attempts.labels(error.cause.reason).inc()
+            result, outcome = error.cause.reason, _outcome_of(error)
+            raise
+        except asyncio.CancelledError:
+            if now() - began >= SLOW or (now() >= deadline.at and not deadline.by_caller):
+                outcome = Outcome.UNAVAILABLE
             raise
         finally:
             breaker.settle(ticket, outcome, now())
-        self._answered.inc()
+            self._metrics.attempts.labels(result).inc()
         return answer
+
+
+def _outcome_of(error: GatewayError) -> Outcome:
+    """A busy resource says as little of the upstream's health as a caller's mistake does."""
+    is_sick = error.cause.code == code_pb2.UNAVAILABLE and error.cause is not BUSY
+    return Outcome.UNAVAILABLE if is_sick else Outcome.ANSWERED

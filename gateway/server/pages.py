@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
+from hashlib import blake2b
 from typing import NamedTuple
 
 from google.rpc import code_pb2
 
 from gateway.core.convert import PageConverter, SerializedPage
-from gateway.core.errors import GatewayError
+from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import Dialect, RepoQuery, request_target
 from gateway.credentials.base import Credential
 from gateway.metrics import Metrics
@@ -31,12 +31,17 @@ class ListedPage(NamedTuple):
     from_cache: str = ""
 
 
+def _is_of_the_upstream(error: GatewayError) -> bool:
+    """Tell whether the upstream is unavailable: without a credential, nobody may say what a caller may see."""
+    return error.cause.code == code_pb2.UNAVAILABLE and error.cause is not CREDENTIAL_UNAVAILABLE
+
+
 class _Wanted(NamedTuple):
     """What a call asks for; calls with equal keys are identical."""
 
     query: RepoQuery
     target: str
-    key: Hashable
+    key: bytes
     call: Call
 
 
@@ -84,7 +89,9 @@ class ListedPages:
             GatewayError: There is none.
         """
         target = request_target(query, self._dialect)
-        wanted = _Wanted(query, target, (self._credential.identity(call.metadata), target), call)
+        # A hash: callers choose how long targets are, and all of them are remembered.
+        key = blake2b(target.encode(), digest_size=16, salt=self._credential.identity(call.metadata)).digest()
+        wanted = _Wanted(query, target, key, call)
         if NO_CACHE in call.metadata.get(CACHE_CONTROL, "").lower():
             return ListedPage(await self._alone(wanted, deadline))
         if self._cache is not None and (cached := self._cache.fresh(wanted.key)):
@@ -92,7 +99,7 @@ class ListedPages:
         try:
             return ListedPage(await self._together(wanted, deadline))
         except GatewayError as error:
-            if self._cache is None or error.cause.code != code_pb2.UNAVAILABLE:
+            if self._cache is None or not _is_of_the_upstream(error):
                 raise
             stale = self._cache.stale(wanted.key)
             if stale is None:
@@ -106,15 +113,16 @@ class ListedPages:
         return await self._flights.join(wanted.key, partial(self._load, wanted), deadline)
 
     async def _alone(self, wanted: _Wanted, deadline: Deadline) -> SerializedPage:
-        progress = Progress(deadline.at)
+        progress = Progress(deadline)
         return await within(deadline, progress, self._load(wanted, progress))
 
     async def _load(self, wanted: _Wanted, progress: Progress) -> SerializedPage:
+        asked_at = self._cache.now() if self._cache is not None else 0.0
         answer = await self._fetcher.fetch(wanted.target, wanted.call, progress)
         steps = self._converter.convert(answer.body, answer.content_range, wanted.query.page)
         page = await run_conversion(steps, progress)
         if self._cache is not None:
-            self._cache.store(wanted.key, page)
+            self._cache.store(wanted.key, page, asked_at)
         return page
 
     def _from_cache(self, cached: CachedPage, how: str) -> ListedPage:

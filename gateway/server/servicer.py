@@ -82,7 +82,7 @@ class RepoServicer:
 
         async def fetch(page: Page) -> Fetched:
             deadline = self._deadline(context)
-            progress = Progress(deadline.at)
+            progress = Progress(deadline)
             target = request_target(query._replace(page=page), self._dialect)
             answer = await within(deadline, progress, self._fetcher.fetch(target, current_call(), progress))
             return Fetched(answer, progress)
