@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from gateway.client.channel import SERVICE_CONFIG
 from gateway.core import errors, status
 from gateway.server.gateway import Gateway
 from gateway.settings.model import PREFIX, SECRETS, Settings
@@ -18,7 +19,8 @@ from gateway.simulator.data import default_repositories
 
 SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def rows(section: str) -> list[list[str]]:
@@ -61,6 +63,18 @@ def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
         "Errors",
         "Not supported",
     ]
+
+
+def test_what_the_docs_name_is_there() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        named = re.findall(r"`((?:tests|benchmarks|gateway)/[\w/]+\.\w+)`|\]\(([\w./-]+)\)", page.read_text())
+        assert named, page
+        for path, link in named:
+            assert (ROOT / path if path else page.parent / link).exists(), (page.name, path, link)
+
+
+def test_the_published_service_config_is_the_one_that_the_client_uses() -> None:
+    assert (ROOT / "docs" / "service-config.json").read_text() == SERVICE_CONFIG
 
 
 async def test_the_example_in_python_runs(capfd: pytest.CaptureFixture[str]) -> None:
