@@ -219,6 +219,7 @@ async def test_when_all_have_cancelled_the_upstream_is_hung_up_on_and_the_next_o
     async with sharing(upstream) as gateway:
         calls = [gateway.stub.ListRepos(REQUEST) for _ in range(5)]
         await gateway.until_joined(4)
+        await upstream.arrived.wait()
         for call in calls:
             call.cancel()
         await asyncio.wait_for(upstream.hung_up.wait(), PATIENCE)
