@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from gateway.metrics import Metrics
 from scripted_upstream import page
 
 Result = TypeVar("Result")
@@ -84,6 +85,11 @@ def issue_authority(begins: datetime, ends: datetime) -> bytes:
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begins, ends)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def certificate_end(metrics: Metrics, what: str) -> float | None:
+    """Return when the certificate in use ends, as operators are told."""
+    return metrics.registry.get_sample_value("swr_gateway_certificate_expiry_timestamp_seconds", {"what": what})
 
 
 def pem_of_key(key: Key, password: bytes = b"") -> bytes:

@@ -26,6 +26,7 @@ from certificates import (
     Folder,
     Mount,
     Pair,
+    certificate_end,
     client_context,
     issue,
     issue_named,
@@ -438,14 +439,10 @@ def test_the_end_of_the_certificate_in_use_is_told(files: Mount) -> None:
     metrics = Metrics()
     tls = ServerTls(files.path("certificate"), files.path("key"), None, metrics)
 
-    def told() -> float | None:
-        tls.credentials()
-        return metrics.registry.get_sample_value(
-            "swr_gateway_certificate_expiry_timestamp_seconds", {"what": "server_tls"}
-        )
-
-    first = told()
+    first = certificate_end(metrics, "server_tls")
     files.put_pair(EXPIRED)
-    assert told() == first
+    tls.credentials()
+    assert certificate_end(metrics, "server_tls") == first
     files.put_pair(issue(*HOSTS, not_after=TOMORROW))
-    assert told() == int(TOMORROW.timestamp())
+    tls.credentials()
+    assert certificate_end(metrics, "server_tls") == int(TOMORROW.timestamp())

@@ -22,6 +22,7 @@ from certificates import (
     Folder,
     Mount,
     Pair,
+    certificate_end,
     issue,
     issue_named,
     pem_of,
@@ -279,17 +280,13 @@ def test_the_end_of_the_certificate_in_use_is_told(files: Mount) -> None:
     metrics = Metrics()
     tls = UpstreamTls(None, (files.path("certificate"), files.path("key")), metrics)
 
-    def told() -> float | None:
-        tls.current()
-        return metrics.registry.get_sample_value(
-            "swr_gateway_certificate_expiry_timestamp_seconds", {"what": "upstream_tls"}
-        )
-
-    first = told()
+    first = certificate_end(metrics, "upstream_tls")
     files.put_pair(EXPIRED)
-    assert told() == first
+    tls.current()
+    assert certificate_end(metrics, "upstream_tls") == first
     files.put_pair(issue("gateway.corp.example", not_after=TOMORROW))
-    assert told() == int(TOMORROW.timestamp())
+    tls.current()
+    assert certificate_end(metrics, "upstream_tls") == int(TOMORROW.timestamp())
 
 
 def test_without_files_it_is_the_default_of_aiohttp() -> None:

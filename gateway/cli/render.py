@@ -76,7 +76,7 @@ class TableWriter:
 
     def _cell(self, repo: repos_pb2.Repo, column: str) -> str:
         value: Any = getattr(repo, column)
-        if not self._exact and isinstance(value, Timestamp) and repo.HasField(column):  # type: ignore[arg-type]
+        if not self._exact and isinstance(value, Timestamp) and repo.HasField(column):  # type: ignore[arg-type] # the stubs want a literal
             return f"{value.ToDatetime():%Y-%m-%d %H:%M:%S}"
         return human_size(value) if column == "size" else _text(repo, column)
 
@@ -176,7 +176,7 @@ def _printable(text: str) -> str:
 def _text(repo: repos_pb2.Repo, column: str) -> str:
     value: Any = getattr(repo, column)
     if isinstance(value, Timestamp):
-        return value.ToJsonString() if repo.HasField(column) else ""  # type: ignore[arg-type]
+        return value.ToJsonString() if repo.HasField(column) else ""  # type: ignore[arg-type] # the stubs want a literal
     if isinstance(value, bool):
         return str(value).lower()
     return " ".join(value) if column == "tags" else str(value)

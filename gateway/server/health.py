@@ -56,4 +56,5 @@ class HealthServicer(health.aio.HealthServicer):
         The stubs of the library do not know the messages: HealthListRequest and HealthListResponse.
         """
         status = health_pb2.HealthCheckResponse(status=self._status)
-        return health_pb2.HealthListResponse(statuses=dict.fromkeys(SERVICES, status))  # type: ignore[attr-defined]
+        statuses = dict.fromkeys(SERVICES, status)
+        return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined] # not in the stubs

@@ -115,7 +115,9 @@ def _tried(read: Callable[..., object], paths: Mapping[str, Path], places: Mappi
 
 def _is_path(path: Path) -> bool:
     """Tell whether a text is meant as a path: it may be a secret that was put where its path belongs."""
-    return (path.is_absolute() and len(str(path)) <= LONGEST_SHOWN_PATH) or os.path.exists(path)  # noqa: PTH110 - of any
+    if path.is_absolute() and len(str(path)) <= LONGEST_SHOWN_PATH:
+        return True
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for what is too long to be a name
 
 
 def _exposed_credentials(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
