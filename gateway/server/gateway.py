@@ -106,7 +106,7 @@ class Gateway:
                 self._with_files += (tls,)
             self.addresses = tuple(self._listen(address, tls) for address in settings.listen)
             await self._server.start()
-            stack.push_async_callback(self._server.stop, None)
+            stack.push_async_callback(self._end_calls)
             await stack.enter_async_context(_background(self._look_at_files()))
             await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
@@ -134,6 +134,10 @@ class Gateway:
         self._health.end_watches()
         await self._server.stop(self._settings.drain_grace)
         _log.info("stopped")
+
+    async def _end_calls(self) -> None:
+        await self._server.stop(None)
+        await self._guard.last_call()
 
     async def _open_servicer(self, stack: AsyncExitStack) -> RepoServicer:
         settings, metrics = self._settings, self._metrics

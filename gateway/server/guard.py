@@ -35,6 +35,9 @@ Admit: TypeAlias = Callable[[Context], None]
 
 HEALTH = "/grpc.health.v1.Health/"
 
+# Seconds that a call has to end after it was cancelled.
+LAST_WORD = 2.0
+
 
 def admit_all(context: Context) -> None:
     """Let everyone in."""
@@ -51,10 +54,20 @@ class Guard(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._guarded: dict[Handler, Handler] = {}
         self._draining = False
+        self._serving: set[asyncio.Task[Any]] = set()
 
     def drain(self) -> None:
         """From here on, a call that ends before its time ends because the gateway is shutting down."""
         self._draining = True
+
+    async def last_call(self) -> None:
+        """Wait until the last call has ended; a stopped server does not, and its calls have a last word to say.
+
+        One that does not end although it was told to is left behind.
+        """
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=LAST_WORD)
+            await asyncio.sleep(0)  # grpc itself looks at how they ended
 
     async def intercept_service(
         self,
@@ -92,7 +105,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _guard_unary(self, inner: Any, admit: Admit, deserialize: Any, serialize: Any) -> Any:
         async def guarded(request: Any, context: Context) -> Any:
-            call = _begin(context)
+            call = self._begin(context)
             try:
                 admit(context)
                 response = await inner(deserialize(request) if deserialize else request, context)
@@ -107,7 +120,7 @@ class Guard(grpc.aio.ServerInterceptor):
         """Guard a handler that yields its messages, or one that writes them to the context: grpc.aio serves both."""
 
         async def guarded_writer(request: Any, context: Context) -> None:
-            call = _begin(context)
+            call = self._begin(context)
             try:
                 admit(context)
                 await inner(deserialize(request) if deserialize else request, context)
@@ -116,7 +129,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 raise
 
         async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = _begin(context)
+            call = self._begin(context)
             try:
                 admit(context)
                 async for message in inner(deserialize(request) if deserialize else request, context):
@@ -126,6 +139,15 @@ class Guard(grpc.aio.ServerInterceptor):
                 raise
 
         return guarded_generator if inspect.isasyncgenfunction(inner) else guarded_writer
+
+    def _begin(self, context: Context) -> Call:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        call = begin_call(context.invocation_metadata() or ())
+        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+        return call
 
     async def _answer(self, exception: BaseException, context: Context, call: Call) -> None:
         """End a failed call with a status; return where grpc ends it by itself."""
@@ -161,12 +183,6 @@ def _is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _begin(context: Context) -> Call:
-    call = begin_call(context.invocation_metadata() or ())
-    context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
-    return call
 
 
 async def _abort(context: Context, error: GatewayError, call: Call) -> None:
