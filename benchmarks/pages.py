@@ -34,4 +34,4 @@ def convert(converter: PageConverter, body: bytes, limit: int) -> bytes:
         try:
             next(steps)
         except StopIteration as done:
-            return bytes(done.value)
+            return bytes(done.value.message)

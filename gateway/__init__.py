@@ -4,7 +4,8 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
 
     cli          the commands: serve, demo, simulate, list, check-config
     client       for callers in Python: calls, resumed streams, one error
-    server       the callers' side: gRPC server, TLS, RepoService, the guard around it, health, admin
+    workers      several processes that share the ports, and the one that looks after them
+    server       the callers' side: gRPC server, TLS, RepoService, the guard around it, health, admin, traces
     simulator    the embedded upstream, which speaks as SWR does, with faults on demand
     settings     flags, environment and file, as one checked model
     credentials  how the gateway signs in to the upstream: tokens, IAM, signatures
@@ -16,9 +17,9 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
     core         the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuit breaker
     swr.v1       generated from protos/gateway/swr/v1/repos.proto
 
-A call passes through server.guard, server.servicer, core.filter, server.pages, server.fetching, credentials,
-upstream.client and core.convert. What goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns
-into what the caller receives.
+A call passes through server.guard, which tells server.observer of it, server.servicer, core.filter,
+server.pages, server.fetching, credentials, upstream.client and core.convert. What goes wrong on the way is a
+core.errors.GatewayError, which core.rpc_status turns into what the caller receives.
 """
 
 __version__ = "0.1.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one JSON object: time, level, logger, message and, where there is one, the exception."""
+    """Writes a record as one JSON object.
+
+    Its members are time, level, logger, message and, where they are, the exception and the record's own `fields`.
+
+    Args:
+        worker: Number of the process, where there are several.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._process = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -24,7 +35,30 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode({key: _readable(text) for key, text in line.items()}).decode()
+        readable: dict[str, Any] = {key: _readable(text) for key, text in line.items()}
+        return _encode(readable | self._process | _fields(record)).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Writes a record as text, with its `fields` behind the message.
+
+    Args:
+        worker: Number of the process, where there are several.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        process = "" if worker is None else f"[{worker}] "
+        super().__init__(f"%(asctime)s %(levelname)-7s {process}%(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the library
+        """Return the line without an exception."""
+        fields = [f"{name}={value}" for name, value in _fields(record).items()]
+        return " ".join([super().formatMessage(record), *fields])
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = getattr(record, "fields", {})
+    return {name: _readable(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _readable(text: str) -> str:
@@ -32,14 +66,14 @@ def _readable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def configure_logging(level: str, log_format: str) -> None:
+def configure_logging(level: str, log_format: str, worker: int | None = None) -> None:
     """Send log lines to standard error.
 
     Args:
         level: The least severity, such as `info`.
         log_format: `json` or `console`.
+        worker: Number of the process, where there are several.
     """
     handler = logging.StreamHandler(sys.stderr)
-    console = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else console)
+    handler.setFormatter(JsonFormatter(worker) if log_format == "json" else ConsoleFormatter(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

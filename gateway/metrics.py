@@ -1,17 +1,58 @@
-"""What is counted and measured, for Prometheus."""
+"""What is counted and measured, for Prometheus.
+
+Calls are named and cut into buckets as gRFC A66 says (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md),
+requests to the upstream as OpenTelemetry's conventions for HTTP clients do; docs/metrics.md explains all of them.
+Labels are of few values, whatever callers or upstreams send.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from gateway import __version__
+
+# How a gauge of several processes is read as one; nothing is said of a process that has ended.
+Together: TypeAlias = Literal["livesum", "livemax", "livemin"]
+
+# Those of gRFC A66.
+_CALL_SECONDS = (
+    *(0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008),
+    *(0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5),
+    *(0.65, 0.8, 1, 2, 5, 10, 20, 50, 100),
+)
+_MESSAGE_BYTES = (0, *(1024 * 2**power for power in (0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)))
+# Those of OpenTelemetry's `http.client.request.duration`.
+_REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_CONVERSION_SECONDS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
+_LAG_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+
+# The time at which each series began doubles the page and tells nothing.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
 
 
 class Metrics:
     """The metrics of one gateway.
 
+    Args:
+        sampled: Whether gauges are read in intervals, by `sample`, rather than when somebody looks: processes that
+            are read as one are looked at from outside.
+
     Attributes:
         registry: All of them.
+        calls_started: Calls, by `grpc_method`.
+        call_seconds: How long they took, by `grpc_method` and `grpc_status`.
+        call_sent_bytes: What was sent in one, likewise.
+        call_received_bytes: What was received in one, likewise.
+        call_failures: Those that failed, by `grpc_method` and `reason`.
+        request_seconds: How long requests to the upstream took.
+        conversion_seconds: How long the processor was busy with the conversion of one page.
+        rows: Repositories that were listed.
+        loop_lag_seconds: How much later than asked for the event loop went on.
+        access_log_dropped: Calls that have no line in the log, because there were too many.
         reloads: Files read again, by what they hold (`what`) and by `result`: `ok` or `error`.
         certificate_end: When the certificate in use ends, by what it is for (`what`).
         token_renewals: Tokens asked of IAM, by `result`: `ok`, or the reason of the failure.
@@ -23,38 +64,104 @@ class Metrics:
         cached_pages: Replies that were remembered ones, by `how`: `hit` or `stale`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sampled: bool = False) -> None:
         self.registry = CollectorRegistry()
-        self.reloads = Counter(
-            "swr_gateway_file_reloads", "Files read again after a change.", ("what", "result"), registry=self.registry
+        self._watched: list[tuple[Gauge, Callable[[], float]]] | None = [] if sampled else None
+        if not sampled:
+            ProcessCollector(registry=self.registry)
+        self._describe_calls()
+        self._describe_requests()
+        self._describe_ourselves()
+
+    def watch(
+        self, name: str, text: str, read: Callable[[], float], together: Together = "livesum", unit: str = ""
+    ) -> None:
+        """Show a number that is asked for.
+
+        Args:
+            name: What it is called behind `swr_gateway_`.
+            text: What it is.
+            read: Returns it; called from any thread.
+            together: How the numbers of several processes are one.
+            unit: Of the number, the end of its name.
+        """
+        gauge = Gauge(f"swr_gateway_{name}", text, unit=unit, registry=self.registry, multiprocess_mode=together)
+        if self._watched is None:
+            gauge.set_function(read)
+        else:
+            self._watched.append((gauge, read))
+
+    def sample(self) -> None:
+        """Read the gauges that are read in intervals."""
+        for gauge, read in self._watched or ():
+            gauge.set(read())
+
+    def _describe_calls(self) -> None:
+        call = ("grpc_method", "grpc_status")
+        self.calls_started = self._counter("grpc_server_call_started", "Calls.", "grpc_method")
+        self.call_seconds = self._histogram(
+            "grpc_server_call_duration_seconds", "Time from a call's arrival to its end.", _CALL_SECONDS, *call
         )
+        self.call_sent_bytes = self._histogram(
+            "grpc_server_call_sent_total_compressed_message_size_bytes", "Sent in one call.", _MESSAGE_BYTES, *call
+        )
+        self.call_received_bytes = self._histogram(
+            "grpc_server_call_rcvd_total_compressed_message_size_bytes", "Received in one call.", _MESSAGE_BYTES, *call
+        )
+        self.call_failures = self._counter("swr_gateway_call_failures", "Calls that failed.", "grpc_method", "reason")
+        self.access_log_dropped = self._counter(
+            "swr_gateway_access_log_dropped", "Calls without a line in the log, because there were too many."
+        )
+
+    def _describe_requests(self) -> None:
+        self.request_seconds = self._histogram(
+            "http_client_request_duration_seconds",
+            "Time of one request to the upstream.",
+            _REQUEST_SECONDS,
+            "http_request_method",
+            "server_address",
+            "server_port",
+            "http_response_status_code",
+            "error_type",
+        )
+        self.attempts = self._counter("swr_gateway_upstream_attempts", "Requests to the upstream.", "result")
+        self.retries = self._counter("swr_gateway_upstream_retries", "Requests that were sent again.", "cause")
+        self.retries_refused = self._counter(
+            "swr_gateway_upstream_retries_refused", "Requests that were not sent again, because the budget was spent."
+        )
+        self.shared_calls = self._counter(
+            "swr_gateway_shared_calls", "Calls that joined the request of an identical one."
+        )
+        self.cached_pages = self._counter("swr_gateway_cached_pages", "Replies that were remembered ones.", "how")
+        self.token_renewals = self._counter("swr_gateway_token_renewals", "Tokens asked of IAM.", "result")
+
+    def _describe_ourselves(self) -> None:
+        self.conversion_seconds = self._histogram(
+            "swr_gateway_conversion_duration_seconds", "Processor's time for one page.", _CONVERSION_SECONDS
+        )
+        self.rows = self._counter("swr_gateway_rows", "Repositories that were listed.")
+        self.loop_lag_seconds = self._histogram(
+            "swr_gateway_event_loop_lag_seconds", "How late the event loop went on.", _LAG_SECONDS
+        )
+        self.reloads = self._counter("swr_gateway_file_reloads", "Files read again after a change.", "what", "result")
         self.certificate_end = Gauge(
             "swr_gateway_certificate_expiry_timestamp_seconds",
             "When the certificate in use ends.",
             ("what",),
             registry=self.registry,
+            multiprocess_mode="livemin",
         )
-        self.token_renewals = Counter(
-            "swr_gateway_token_renewals", "Tokens asked of IAM.", ("result",), registry=self.registry
-        )
-        self.attempts = Counter(
-            "swr_gateway_upstream_attempts", "Requests to the upstream.", ("result",), registry=self.registry
-        )
-        self.retries = Counter(
-            "swr_gateway_upstream_retries", "Requests that were sent again.", ("cause",), registry=self.registry
-        )
-        self.retries_refused = Counter(
-            "swr_gateway_upstream_retries_refused",
-            "Requests that were not sent again, because the budget was spent.",
+        build = Gauge(
+            "swr_gateway_build_info",
+            "1; the label tells the version.",
+            ("version",),
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
-        self.shared_calls = Counter(
-            "swr_gateway_shared_calls", "Calls that joined the request of an identical one.", registry=self.registry
-        )
-        self.cached_pages = Counter(
-            "swr_gateway_cached_pages", "Replies that were remembered ones.", ("how",), registry=self.registry
-        )
+        build.labels(__version__).set(1)
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show a number that is read when somebody looks."""
-        Gauge(f"swr_gateway_{name}", text, registry=self.registry).set_function(read)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

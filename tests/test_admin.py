@@ -17,10 +17,11 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import Metrics
-from gateway.server import admin
-from gateway.server.admin import Admin
+from gateway.server import admin, heart
+from gateway.server.admin import Admin, Texts
 from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
+from gateway.server.heart import Heart
 from gateway.settings.model import Settings
 from scripted_upstream import ScriptedUpstream
 
@@ -37,6 +38,10 @@ def ask(address: str | None, path: str) -> tuple[int, str]:
 
 def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
     return Settings(upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen="127.0.0.1:0", **more)
+
+
+def operators(address: str = "127.0.0.1:0", problems: Texts = tuple) -> Admin:
+    return Admin(address, Metrics().registry, problems=problems, hindrances=tuple, remarks=tuple)
 
 
 async def test_a_gateway_that_serves_is_live_and_ready(upstream: ScriptedUpstream) -> None:
@@ -88,20 +93,41 @@ async def test_without_an_address_nothing_listens(upstream: ScriptedUpstream) ->
 
 
 async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(admin, "DEAD_AFTER", 0.05)
-    monkeypatch.setattr(admin, "BEAT", 0.0)
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
+    monkeypatch.setattr(heart, "DEAD_AFTER", 0.05)
+    monkeypatch.setattr(heart, "BEAT", 0.0)
+    beating = Heart(Metrics())
+    task = asyncio.create_task(beating.keep_beating())
+    async with operators(problems=beating.problems) as running:
         while ask(running.address, "/livez")[0] == 200:  # no turn of the loop in here
             pass
         assert ask(running.address, "/livez")[1].startswith("the event loop has not turned for ")
         while (await asyncio.to_thread(ask, running.address, "/livez"))[0] != 200:
             pass
+    task.cancel()
+    assert "in test_a_loop_that_does_not_turn" in caplog.records[0].getMessage()
+    assert len([record for record in caplog.records if "it stands at" in record.getMessage()]) == 1
+
+
+async def test_lateness_of_the_loop_is_observed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heart, "BEAT", 0.0)
+    metrics = Metrics()
+    task = asyncio.create_task(Heart(metrics).keep_beating())
+    await asyncio.sleep(0)
+    before = metrics.registry.get_sample_value("swr_gateway_event_loop_lag_seconds_sum")
+    time.sleep(0.1)  # noqa: ASYNC251 - that is what is observed
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    after = metrics.registry.get_sample_value("swr_gateway_event_loop_lag_seconds_sum")
+    assert before is not None
+    assert after is not None
+    assert after - before >= 0.1
 
 
 async def test_ipv6_is_listened_on() -> None:
-    async with Admin("[::1]:0", Metrics(), tuple, tuple) as running:
+    async with operators("[::1]:0") as running:
         assert ask(running.address, "/livez") == (200, "ok\n")
 
 
@@ -114,21 +140,21 @@ async def test_an_address_in_use_is_told_with_its_setting(upstream: ScriptedUpst
 
 async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin._Handler, "timeout", 0.05)
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
+    async with operators() as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as silent:
             assert silent.recv(1) == b""
 
 
 async def test_nobody_who_is_silent_keeps_others_waiting() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
+    async with operators() as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port))):
             assert ask(running.address, "/livez")[0] == 200
 
 
 async def test_a_request_that_is_none_breaks_nothing() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple) as running:
+    async with operators() as running:
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as odd:
             odd.sendall(b"\x16\x03\x01\x00\r\n\r\n")
@@ -141,9 +167,9 @@ async def test_a_request_that_is_none_breaks_nothing() -> None:
 
 
 async def test_stopping_takes_no_time() -> None:
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple):
+    async with operators():
         pass
     started = time.monotonic()
-    async with Admin("127.0.0.1:0", Metrics(), tuple, tuple):
+    async with operators():
         pass
     assert time.monotonic() - started < 10

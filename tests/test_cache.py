@@ -29,10 +29,11 @@ from gateway.reliability.cache import OVERHEAD, PageCache
 from gateway.reliability.progress import Deadline
 from gateway.server import assembly
 from gateway.server.assembly import make_pages, make_protection
-from gateway.server.call import Call
+from gateway.server.call import begin_call
 from gateway.server.fetching import PageFetcher
 from gateway.server.gateway import Gateway
 from gateway.server.pages import ListedPages
+from gateway.server.tracing import NoTracing
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -95,7 +96,7 @@ def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
     clock.now += 9.0
     cached = cache.fresh(b"key")
     assert cached
-    assert (cached.page, cache.age(cached)) == (b"new", 9)
+    assert (cached.page.message, cache.age(cached)) == (b"new", 9)
 
 
 def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
@@ -119,7 +120,7 @@ def test_a_page_stays_unless_one_comes_that_was_not_asked_for_before_it(
     cache.store(b"key", SerializedPage(b"second"), clock.now - 2.0 - earlier)
     cached = cache.fresh(b"key")
     assert cached
-    assert cached.page == kept
+    assert cached.page.message == kept
 
 
 @pytest.mark.parametrize("used", [PageCache.fresh, PageCache.stale], ids=["fresh", "stale"])
@@ -182,7 +183,7 @@ def test_only_the_last_page_of_a_key_is_given_in_its_time_and_within_the_room(
             last[bytes([key])] = SerializedPage(bytes([number]) * size), clock.now
             cache.store(bytes([key]), *last[bytes([key])])
             assert cache.size <= 3 * ROOM
-            assert (cache.fresh(bytes([key])) is not None) == (size <= len(PAGE) + 100)
+            assert (cache.fresh(bytes([key])) is not None) == (size <= len(PAGE.message) + 100)
             for other, (newest, asked_at) in last.items():
                 fresh, stale = cache.fresh(other), cache.stale(other)
                 assert fresh is None or (fresh.page == newest and clock.now - asked_at < 10.0)
@@ -415,7 +416,7 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
     now = asyncio.get_running_loop().time
     async with listed_pages(settings, NoCredential()) as pages:
-        query, call = read_list_request(REQUEST), Call("id", {})
+        query, call = read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
         good = await pages.get(query, call, Deadline(now() + 20.0, by_caller))
         late = pages.get(query, call, Deadline(now() + 0.05, by_caller))
         if by_caller:
@@ -443,7 +444,7 @@ async def test_without_a_credential_nobody_is_given_what_is_remembered(
 ) -> None:
     upstream.play(*named("good"))
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
-    credential, query, call = Failing(), read_list_request(REQUEST), Call("id", {})
+    credential, query, call = Failing(), read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
     deadline = Deadline(asyncio.get_running_loop().time() + 20.0, by_caller=False)
     async with listed_pages(settings, credential) as pages:
         await pages.get(query, call, deadline)

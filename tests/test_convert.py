@@ -62,7 +62,7 @@ REFERENCE_REPO = Repo(
 
 def drive(steps: Steps[SerializedPage]) -> tuple[ListReposResponse, int]:
     serialized, breaths = run(steps)
-    return ListReposResponse.FromString(serialized), breaths
+    return ListReposResponse.FromString(serialized.message), breaths
 
 
 def whole(converter: PageConverter, body: bytes, content_range: str | None, page: Page) -> ListReposResponse:

@@ -23,7 +23,7 @@ REASONS = {"UPSTREAM_MALFORMED_RESPONSE", "UPSTREAM_RESPONSE_TOO_LARGE"}
 
 
 def whole(converter: PageConverter, body: bytes, header: str | None) -> ListReposResponse:
-    return ListReposResponse.FromString(run(converter.convert(body, header, FIRST_HUNDRED))[0])
+    return ListReposResponse.FromString(run(converter.convert(body, header, FIRST_HUNDRED))[0].message)
 
 
 def row_by_row(converter: PageConverter, body: bytes, header: str | None) -> ListReposResponse:

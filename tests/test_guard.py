@@ -13,8 +13,12 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from failures import Failure, read_failure
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
+from gateway.metrics import Metrics
+from gateway.server.access_log import AccessLog
 from gateway.server.call import current_call
-from gateway.server.guard import Guard
+from gateway.server.guard import Guard, admit_all
+from gateway.server.observer import Observer
+from gateway.server.tracing import NoTracing
 
 SERVICE = "test.Shapes"
 SECRET = "token=s3cr3t"
@@ -90,6 +94,11 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
     )
 
 
+def make_guard(metrics: Metrics | None = None) -> Guard:
+    metrics = metrics or Metrics()
+    return Guard(admit_all, Observer(metrics, AccessLog(metrics), NoTracing()))
+
+
 class Caller:
     """Calls each shape with one request, as bytes, and collects what comes back."""
 
@@ -134,7 +143,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
     closers: list[Callable[[], Any]] = []
 
     async def start(misdeed: Misdeed, guard: Guard | None = None) -> Caller:
-        server = grpc.aio.server(interceptors=(guard or Guard(),))
+        server = grpc.aio.server(interceptors=(guard or make_guard(),))
         server.add_generic_rpc_handlers((handlers(misdeed),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -200,7 +209,7 @@ async def test_a_caller_who_cancels_is_no_error_of_ours(
 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:
-    guard = Guard()
+    guard = make_guard()
     guard.drain()
     caller = await serve(be_cancelled_by_another, guard)
     failure = await caller.failure(shape)

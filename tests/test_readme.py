@@ -36,7 +36,7 @@ def test_the_table_of_settings_is_complete() -> None:
         [
             "" if name in SECRETS else flag(name),
             variable(name).removeprefix(PREFIX),
-            {None: "", True: "on", False: "off"}.get(written[name], str(written[name])),
+            {"None": "", "True": "on", "False": "off"}.get(str(written[name]), str(written[name])),
         ]
         for name in Settings.model_fields
     ]

@@ -16,7 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from conftest import Connect
 from failures import failure_of, read_failure
 from gateway.server.errors import ListenError
-from gateway.server.gateway import MAX_REQUEST_BYTES, Gateway
+from gateway.server.gateway import Gateway
+from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub

@@ -26,7 +26,7 @@ CANARY = "canary-4711"
 UPSTREAM = {"upstream_url": "http://127.0.0.1:1"}
 
 SAMPLES: dict[str, tuple[str, Any]] = {
-    "listen": ("[::1]:0,unix:/run/gateway.sock", ("[::1]:0", "unix:/run/gateway.sock")),
+    "listen": ("[::1]:0,127.0.0.1:7000", ("[::1]:0", "127.0.0.1:7000")),
     "admin_listen": ("[::1]:0", "[::1]:0"),
     "upstream_url": ("https://swr.example:8443", "https://swr.example:8443"),
     "region": ("ap-southeast-1", "ap-southeast-1"),
@@ -62,9 +62,12 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "upstream_client_cert": ("cert.pem", Path("cert.pem")),
     "upstream_client_key": ("key.pem", Path("key.pem")),
     "allow_insecure": ("true", True),
+    "workers": ("2", 2),
+    "max_connection_age": ("0s", 0.0),
     "drain_delay": ("1.5s", 1.5),
     "drain_grace": ("1h", 3600.0),
     "reflection": ("false", False),
+    "channelz": ("true", True),
     "log_level": ("debug", LogLevel.DEBUG),
     "log_format": ("console", LogFormat.CONSOLE),
 }
@@ -167,9 +170,12 @@ def test_defaults() -> None:
         "upstream_client_cert": None,
         "upstream_client_key": None,
         "allow_insecure": False,
+        "workers": 1,
+        "max_connection_age": 300.0,
         "drain_delay": 0.0,
         "drain_grace": 30.0,
         "reflection": True,
+        "channelz": False,
         "log_level": "info",
         "log_format": "json",
     }
@@ -701,6 +707,7 @@ def test_what_check_config_prints_is_a_file_with_the_same_settings(flags: Mappin
         "coalesce": "--no-coalesce",
         "reflection": "--no-reflection",
         "allow_insecure": "--allow-insecure",
+        "channelz": "--channelz",
     }
     checked = check_config(*(switches.get(name, f"{flag(name)}={text}") for name, text in given.items()))
     assert checked.exit_code == 0, checked.output

@@ -332,7 +332,7 @@ async def test_error_shape_is_that_of_refusals_too() -> None:
 
 def convert(body: bytes) -> bytes:
     page, _ = run(PageConverter(0).convert(body, None, None))
-    return page
+    return page.message
 
 
 @pytest.mark.parametrize("malformed", Malformed)

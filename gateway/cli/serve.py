@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,14 +14,20 @@ from gateway.cli.options import with_settings
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
 from gateway.server.errors import ListenError
-from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
+from gateway.workers.errors import WorkerError
+
+if TYPE_CHECKING:
+    from gateway.server.gateway import Gateway
+    from gateway.workers.supervisor import Supervisor
 
 
 @click.command("serve")
 @with_settings
 def command(settings: Settings) -> None:
-    """Run the gateway until SIGTERM or SIGINT; a second one leaves at once.
+    """Run the gateway until SIGTERM or SIGINT, which drain it; a second one leaves at once.
+
+    SIGHUP has certificates, keys and tokens read again that changed, which happens by itself every few seconds too.
 
     Settings come from flags, from the environment variables named in brackets, and from a TOML file, in this order.
     Secrets have no flags, for everyone who can list processes sees flags: SWR_GATEWAY_TOKEN, SWR_GATEWAY_ACCESS_KEY,
@@ -32,7 +39,7 @@ def command(settings: Settings) -> None:
     except (ListenError, BadFileError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except asyncio.CancelledError:
+    except (WorkerError, asyncio.CancelledError):
         sys.exit(1)
 
 
@@ -50,7 +57,19 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with Gateway(settings):
+    async with _make(settings) as running:
+        loop.add_signal_handler(signal.SIGHUP, running.look_at_files)
         # What was imported lives as long as the process: no collection needs to look at it again.
         gc.freeze()
         await stop.wait()
+
+
+def _make(settings: Settings) -> Gateway | Supervisor:
+    """Return what runs, and import no more than that: a supervisor does without gRPC, and without its memory."""
+    if settings.workers > 1:
+        from gateway.workers.supervisor import Supervisor  # noqa: PLC0415 - see above
+
+        return Supervisor(settings)
+    from gateway.server.gateway import Gateway  # noqa: PLC0415 - see above
+
+    return Gateway(settings)

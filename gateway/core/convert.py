@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NewType, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -33,7 +33,14 @@ _TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
 
 _INT64_MAX = 2**63 - 1
 
-SerializedPage = NewType("SerializedPage", bytes)
+
+class SerializedPage(NamedTuple):
+    """One page as a serialized ListReposResponse, and how many rows it has."""
+
+    message: bytes
+    rows: int = 0
+
+
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
@@ -85,14 +92,14 @@ class PageConverter:
             page: The page that was asked for.
 
         Returns:
-            A serialized ListReposResponse.
+            The reply.
 
         Raises:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
         count, repos = yield from self._convert_repos(body)
         position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
-        return SerializedPage(repos + encode_position(position))
+        return SerializedPage(repos + encode_position(position), count)
 
     def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
         """Convert one page row by row, for a stream to put together anew.

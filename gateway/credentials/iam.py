@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,11 +63,18 @@ class IamToken(Credential):
         self._fetch = fetch
         self._announce = announce
         self._metrics = metrics
-        self._ends_at = 0.0
+        self._ends_at = self._held_since = 0.0
         metrics.watch(
             "token_expiry_timestamp_seconds",
             "When the IAM token in use ends; 0 while there is none.",
             lambda: self._ends_at,
+            "livemin",
+        )
+        metrics.watch(
+            "token_age_seconds",
+            "For how long it has been in use; 0 while there is none.",
+            lambda: time.time() - self._held_since if self._ends_at else 0.0,
+            "livemax",
         )
         self._held: _Held | None = None
         self._told: bool | None = None
@@ -200,7 +208,7 @@ class IamToken(Credential):
 
     async def _hold(self, token: IssuedToken) -> None:
         self._held = _Held(with_token(token.value), self._now() + token.life)
-        self._ends_at = token.expires_at
+        self._ends_at, self._held_since = token.expires_at, time.time()
         _log.info("a token from IAM, for %.0f s", token.life)
         await self._tell(available=True)
 

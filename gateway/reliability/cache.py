@@ -73,4 +73,4 @@ class PageCache:
 
 
 def _size(cached: CachedPage) -> int:
-    return sys.getsizeof(cached.page) + OVERHEAD
+    return sys.getsizeof(cached.page.message) + OVERHEAD

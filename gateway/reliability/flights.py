@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from gateway.core.errors import GATEWAY_INTERNAL, GatewayError
 from gateway.metrics import Metrics
-from gateway.reliability.progress import Deadline, Progress, within
+from gateway.reliability.progress import Deadline, Progress, Spent, within
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,11 @@ class Flights(Generic[Result]):
         self._flights: dict[Hashable, _Flight[Result]] = {}
 
     async def join(
-        self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, Result]], deadline: Deadline
+        self,
+        key: Hashable,
+        work: Callable[[Progress], Coroutine[Any, Any, Result]],
+        deadline: Deadline,
+        spent: Spent | None = None,
     ) -> Result:
         """Wait for the work under way for a key, or begin it.
 
@@ -59,6 +63,7 @@ class Flights(Generic[Result]):
             key: Of all that makes two calls identical, the credential among it.
             work: Begins the work, which keeps its progress up to date.
             deadline: Until when this caller waits.
+            spent: Told what the work has taken when the caller leaves.
 
         Raises:
             GatewayError: The work failed, or this caller's time ended.
@@ -73,6 +78,8 @@ class Flights(Generic[Result]):
         try:
             return await within(deadline, flight, waiter)
         finally:
+            if spent is not None:
+                spent.add(flight)
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # who left in this very moment does not hear of it, and that is no warning
             del flight.waiters[waiter]

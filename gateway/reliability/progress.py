@@ -25,14 +25,40 @@ class Deadline:
     by_caller: bool
 
 
-class Progress:
+@dataclass(slots=True)
+class Spent:
+    """What work at the upstream has taken so far.
+
+    Attributes:
+        attempts: Requests that were sent.
+        status: HTTP status of the last answer; 0 where none came.
+        queued: Seconds of waiting for a turn.
+        fetching: Seconds of requests.
+        converting: Seconds of the processor's for what came back.
+    """
+
+    attempts: int = 0
+    status: int = 0
+    queued: float = 0.0
+    fetching: float = 0.0
+    converting: float = 0.0
+
+    def add(self, other: Spent) -> None:
+        """Add what other work has taken."""
+        self.attempts += other.attempts
+        self.status = other.status or self.status
+        self.queued += other.queued
+        self.fetching += other.fetching
+        self.converting += other.converting
+
+
+class Progress(Spent):
     """How far the work for a call has come.
 
     Args:
         deadline: When nobody will wait for it any more.
 
     Attributes:
-        attempts: Requests that were sent upstream.
         waiting_for: What would have to be blamed, were the time over now.
         phase: Where in an upstream request the work is.
         failure: Why the last attempt failed.
@@ -40,8 +66,8 @@ class Progress:
     """
 
     def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
         self._deadline = deadline
-        self.attempts = 0
         self.waiting_for = CREDENTIAL_UNAVAILABLE
         self.phase = ""
         self.failure: GatewayError | None = None

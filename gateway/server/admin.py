@@ -10,22 +10,16 @@ import logging
 import socket
 import socketserver
 import threading
-import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from gateway.metrics import Metrics
 from gateway.server.errors import ListenError
 
-# The loop beats once a second; a process that was too busy for ten beats will not get better.
-BEAT = 1.0
-DEAD_AFTER = 10.0
 # For which a client may be silent, so that those who only connect do not hold a thread.
 REQUEST_TIMEOUT = 5.0
 
@@ -40,7 +34,8 @@ class Admin:
 
     Args:
         address: `host:port`.
-        metrics: What /metrics shows.
+        registry: What /metrics shows.
+        problems: Asks what is wrong for good; /livez answers 503 with it.
         hindrances: Asks what keeps the gateway from serving; /readyz answers 503 with it.
         remarks: Asks what else /readyz tells.
 
@@ -48,9 +43,12 @@ class Admin:
         address: What it listens on, with the port that was chosen for 0. Known inside the context.
     """
 
-    def __init__(self, address: str, metrics: Metrics, hindrances: Texts, remarks: Texts) -> None:
+    def __init__(
+        self, address: str, registry: CollectorRegistry, *, problems: Texts, hindrances: Texts, remarks: Texts
+    ) -> None:
         self.address = address
-        self._metrics = make_wsgi_app(metrics.registry)
+        self._metrics = make_wsgi_app(registry)
+        self._problems = problems
         self._hindrances = hindrances
         self._remarks = remarks
 
@@ -66,8 +64,6 @@ class Admin:
         except OSError as error:
             raise ListenError("--admin-listen", self.address, error.strerror or "no such address") from error
         self.address = f"{host}:{self._server.server_port}"
-        self._beat = time.monotonic()
-        self._heart = asyncio.create_task(self._keep_beating())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="admin", daemon=True)
         self._thread.start()
         return self
@@ -75,16 +71,8 @@ class Admin:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._heart.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._heart
         await asyncio.to_thread(self._server.shutdown)
         self._server.server_close()
-
-    async def _keep_beating(self) -> None:
-        while True:
-            self._beat = time.monotonic()
-            await asyncio.sleep(BEAT)
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
@@ -92,9 +80,7 @@ class Admin:
                 page: Iterable[bytes] = self._metrics(environ, start_response)
                 return page
             case "/livez":
-                age = time.monotonic() - self._beat
-                problems = (f"the event loop has not turned for {age:.0f} s",) if age > DEAD_AFTER else ()
-                return _verdict(problems, (), start_response)
+                return _verdict(self._problems(), (), start_response)
             case "/readyz":
                 return _verdict(self._hindrances(), self._remarks(), start_response)
             case _:

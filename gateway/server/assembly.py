@@ -73,9 +73,14 @@ def make_protection(settings: Settings, metrics: Metrics) -> Protection:
     now = asyncio.get_running_loop().time
     budget = RetryBudget(now())
     metrics.watch("upstream_in_flight", "Requests to the upstream under way.", lambda: turns.taken)
+    metrics.watch("upstream_in_flight_limit", "How many there may be.", lambda: settings.max_in_flight)
     metrics.watch("upstream_queue", "Calls that wait for a turn at the upstream.", lambda: turns.queued)
+    metrics.watch("upstream_queue_limit", "How many may wait.", lambda: settings.max_queue)
     metrics.watch(
-        "upstream_circuit_open", "1 while the upstream is left alone.", lambda: breaker.state_at(now()) is State.OPEN
+        "upstream_circuit_open",
+        "1 while the upstream is left alone.",
+        lambda: breaker.state_at(now()) is State.OPEN,
+        "livemax",
     )
     metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
     return Protection(turns, breaker, budget, settings.retries)

@@ -1,12 +1,16 @@
-"""What is known of the call that is being served: its id and its metadata."""
+"""What is known of the call that is being served: who asks for what, and what became of it so far."""
 
 from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gateway.reliability.progress import Spent
+from gateway.server.tracing import CallTrace, Tracing
 
 REQUEST_ID = "x-request-id"
 
@@ -16,20 +20,36 @@ _PLAIN_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _current: ContextVar[Call] = ContextVar("call")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call.
 
     Attributes:
+        method: Its full name, such as `gateway.swr.v1.RepoService/ListRepos`.
         request_id: The caller's own id of it, or one made here.
         metadata: The caller's metadata, texts only; of a key sent twice, the first value.
+        trace: What it is part of.
+        began: When it came, on `time.perf_counter`.
+        received: Bytes of its request; None where nobody counts them.
+        sent: Bytes of its replies; None where nobody counts them.
+        rows: Repositories that it was given.
+        from_cache: `hit` or `stale`, where its reply is a remembered one.
+        spent: What it took at the upstream, all its pages together.
     """
 
+    method: str
     request_id: str
     metadata: Mapping[str, str]
+    trace: CallTrace
+    began: float = field(default_factory=time.perf_counter)
+    received: int | None = None
+    sent: int | None = None
+    rows: int = 0
+    from_cache: str = ""
+    spent: Spent = field(default_factory=Spent)
 
 
-def begin_call(metadata: Iterable[tuple[str, str | bytes]]) -> Call:
+def begin_call(method: str, metadata: Iterable[tuple[str, str | bytes]], tracing: Tracing) -> Call:
     """Make a call known to all that runs on its behalf."""
     texts: dict[str, str] = {}
     for key, value in metadata:
@@ -38,7 +58,7 @@ def begin_call(metadata: Iterable[tuple[str, str | bytes]]) -> Call:
     request_id = texts.get(REQUEST_ID, "")
     if not _PLAIN_ID.fullmatch(request_id):
         request_id = f"{random.getrandbits(128):032x}"  # a name, not a secret: no need to ask the kernel
-    call = Call(request_id, texts)
+    call = Call(method, request_id, texts, tracing.begin_call(method, texts, request_id))
     _current.set(call)
     return call
 

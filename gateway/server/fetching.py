@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from google.rpc import code_pb2
 
@@ -23,6 +24,7 @@ from gateway.metrics import Metrics
 from gateway.reliability.progress import Progress
 from gateway.reliability.turns import Turns
 from gateway.server.call import Call
+from gateway.server.tracing import AttemptTrace
 from gateway.upstream.client import Answer, UpstreamClient
 
 # A request that was cut off by those who wait for it has been slow after so many seconds: that says something of the
@@ -71,6 +73,7 @@ class PageFetcher:
         self._credential = credential
         self._protection = protection
         self._metrics = metrics
+        self._known_series: dict[tuple[int, str], tuple[Any, Any]] = {}
 
     async def fetch(self, target: str, call: Call, progress: Progress) -> Answer:
         """Fetch one page, by as many requests as make sense.
@@ -118,9 +121,13 @@ class PageFetcher:
         return delay
 
     async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
-        turns = self._protection.turns
+        turns, now = self._protection.turns, asyncio.get_running_loop().time
         progress.waiting_for, progress.phase = GATEWAY_OVERLOADED, "queue"
-        await turns.take()
+        came = now()
+        try:
+            await turns.take()
+        finally:
+            progress.queued += now() - came
         try:
             return await self._through_circuit(target, call, sign_in, progress)
         finally:
@@ -136,13 +143,13 @@ class PageFetcher:
             raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=breaker.remaining(began))
         if progress.failure is not None:
             self._metrics.retries.labels(progress.failure.cause.reason).inc()
+        trace = call.trace.begin_attempt(target, progress.attempts)
         progress.attempts += 1
-        progress.waiting_for = UPSTREAM_TIMEOUT
+        progress.waiting_for, progress.status = UPSTREAM_TIMEOUT, 0
         result, outcome = CUT_OFF, Outcome.NOTHING
+        headers = {"X-Request-Id": call.request_id, **trace.headers, **sign_in.headers}
         try:
-            answer = await self._upstream.get(
-                target, request_id=call.request_id, headers=sign_in.headers, secrets=sign_in.secrets, progress=progress
-            )
+            answer = await self._upstream.get(target, headers=headers, secrets=sign_in.secrets, progress=progress)
             result, outcome = ANSWERED, Outcome.ANSWERED
         except GatewayError as error:
             result, outcome = error.cause.reason, _outcome_of(error)
@@ -153,8 +160,26 @@ class PageFetcher:
             raise
         finally:
             breaker.settle(ticket, outcome, now())
-            self._metrics.attempts.labels(result).inc()
+            self._note_attempt(progress, now() - began, result, trace)
         return answer
+
+    def _note_attempt(self, progress: Progress, seconds: float, result: str, trace: AttemptTrace) -> None:
+        progress.fetching += seconds
+        reason = "" if result == ANSWERED else result
+        trace.end(progress.status, reason)
+        attempts, duration = self._series(progress.status, result)
+        attempts.inc()
+        duration.observe(seconds)
+
+    def _series(self, status: int, result: str) -> tuple[Any, Any]:
+        """Return where a request is counted and observed; to look it up by labels each time is dearer."""
+        series = self._known_series.get((status, result))
+        if series is None:
+            reason = "" if result == ANSWERED else result
+            host, port = self._upstream.host_and_port
+            duration = self._metrics.request_seconds.labels("GET", host, str(port), str(status or ""), reason)
+            series = self._known_series[status, result] = self._metrics.attempts.labels(result), duration
+        return series
 
 
 def _outcome_of(error: GatewayError) -> Outcome:

@@ -13,28 +13,29 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import grpc
+from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.convert import PageConverter
 from gateway.metrics import Metrics
+from gateway.server.access_log import AccessLog
 from gateway.server.admin import Admin
 from gateway.server.assembly import make_credential, make_pages, make_protection, server_tls, upstream_tls
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import Guard
 from gateway.server.health import HealthServicer
+from gateway.server.heart import Heart
+from gateway.server.observer import Observer
+from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
 from gateway.server.tls import AllowedCallers, ServerTls
+from gateway.server.tracing import open_tracing
 from gateway.settings.model import Settings
 from gateway.upstream.client import UpstreamClient
 
 _log = logging.getLogger(__name__)
-
-# A request is a handful of short texts.
-MAX_REQUEST_BYTES = 64 * 1024
-# A caller's own token has up to 20,000 characters, and the default of 8 KiB would refuse it.
-MAX_METADATA_BYTES = 32 * 1024
 
 # What keeps a gateway from serving, as /readyz tells it.
 STARTING = "starting"
@@ -43,18 +44,6 @@ NO_TOKEN = "no token from IAM"
 
 # Seconds from one look at files to the next.
 LOOK_EVERY = 10.0
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-    # gRPC drops calls that come faster than they are taken up, with a bare CANCELLED: from 1000 on some, from 3000 on
-    # all. Overload is ours to answer.
-    ("grpc.server.max_pending_requests", 20_000),
-    ("grpc.server.max_pending_requests_hard_limit", 30_000),
-    # A port that another process listens on is an error, not something to share.
-    ("grpc.so_reuseport", 0),
-)
 
 
 class HasFiles(Protocol):
@@ -70,17 +59,21 @@ class Gateway:
 
     Args:
         settings: What to run.
+        shares_port: Whether it is one of several processes that listen on the same ports, which are read as one from
+            outside: it answers no operators itself, and its gauges are sampled.
 
     Attributes:
         addresses: What it listens on, with the ports that were chosen for `:0`. Known inside the context.
         admin_address: Where operators are answered; None where they are not.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self._settings = settings
-        self._metrics = Metrics()
+        self._shares_port = shares_port
+        self._metrics = Metrics(sampled=shares_port)
         self._health = HealthServicer()
-        self._guard = Guard(AllowedCallers(settings.tls_allowed_sans).check)
+        self._metrics.watch("ready", "1 while it serves.", lambda: not self._health.hindrances)
+        self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
         self.admin_address: str | None = None
@@ -95,11 +88,15 @@ class Gateway:
         settings = self._settings
         async with AsyncExitStack() as stack:
             await self._health.hinder(STARTING, hinders=True)
+            tracing = open_tracing(settings.origin)
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
             servicer = await self._open_servicer(stack)
-            if settings.admin_listen:
-                admin = Admin(settings.admin_listen, self._metrics, self._hindrances, self._remarks)
-                self.admin_address = (await stack.enter_async_context(admin)).address
-            self._server = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
+            await self._open_admin(stack)
+            admit = AllowedCallers(settings.tls_allowed_sans).check
+            self._guard = Guard(admit, Observer(self._metrics, AccessLog(self._metrics), tracing))
+            self._server = grpc.aio.server(
+                interceptors=(self._guard,), options=server_options(settings, shares_port=self._shares_port)
+            )
             self._add_services(servicer)
             tls = server_tls(settings, self._metrics)
             if tls is not None:
@@ -110,6 +107,8 @@ class Gateway:
             await stack.enter_async_context(_background(self._look_at_files()))
             await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
+        if self._shares_port:
+            return self
         operators = f", operators on {self.admin_address}" if self.admin_address else ""
         _log.info("serving on %s, upstream %s%s", ", ".join(self.addresses), settings.origin, operators)
         return self
@@ -139,6 +138,19 @@ class Gateway:
         await self._server.stop(None)
         await self._guard.last_call()
 
+    async def _open_admin(self, stack: AsyncExitStack) -> None:
+        heart = Heart(self._metrics)
+        await stack.enter_async_context(_background(heart.keep_beating()))
+        if self._settings.admin_listen and not self._shares_port:
+            admin = Admin(
+                self._settings.admin_listen,
+                self._metrics.registry,
+                problems=heart.problems,
+                hindrances=self.hindrances,
+                remarks=self.remarks,
+            )
+            self.admin_address = (await stack.enter_async_context(admin)).address
+
     async def _open_servicer(self, stack: AsyncExitStack) -> RepoServicer:
         settings, metrics = self._settings, self._metrics
         tls = upstream_tls(settings, metrics)
@@ -162,21 +174,33 @@ class Gateway:
             dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
+            metrics=metrics,
         )
 
     async def _look_at_files(self) -> None:
         """Have changed files noticed although nobody connects, and those that were unusable tried again."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._look_now.wait()
+            self._look_now.clear()
             for part in self._with_files:
                 # A file system may hang, and reading authorities takes a while.
                 await asyncio.to_thread(part.look_at_files)
 
-    def _hindrances(self) -> tuple[str, ...]:
+    def look_at_files(self) -> None:
+        """Have certificates, keys and tokens that changed read again now."""
+        self._look_now.set()
+
+    def hindrances(self) -> tuple[str, ...]:
+        """Return what keeps the gateway from serving, in words for operators."""
         return self._health.hindrances
 
-    def _remarks(self) -> tuple[str, ...]:
-        """A sick upstream is worth a remark, and no more: it would take every gateway out of the mesh."""
+    def remarks(self) -> tuple[str, ...]:
+        """Return what else operators should know.
+
+        A sick upstream is worth a remark, and no more: it would take every gateway out of the mesh.
+        """
         return (f"upstream circuit: {self._protection.breaker.state_at(time.monotonic()).value}",)
 
     async def _announce_token(self, available: bool) -> None:
@@ -187,6 +211,8 @@ class Gateway:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self._settings.reflection:
             add_reflection(self._server)
+        if self._settings.channelz:
+            channelz.add_channelz_servicer(self._server)
 
     def _listen(self, address: str, tls: ServerTls | None) -> str:
         try:

@@ -10,24 +10,28 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
 
 from gateway.core.errors import (
     CALL_CANCELLED,
+    DEADLINE_EXCEEDED,
     GATEWAY_DRAINING,
     GATEWAY_INTERNAL,
     UNREADABLE_REQUEST,
     GatewayError,
 )
 from gateway.core.rpc_status import to_rpc_status
-from gateway.server.call import REQUEST_ID, Call, begin_call
+from gateway.server.call import REQUEST_ID, Call
+from gateway.server.observer import Observer
 
 _log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_NUMBERS = {code: number for number, code in _CODES.items()}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -43,16 +47,25 @@ def admit_all(context: Context) -> None:
     """Let everyone in."""
 
 
+class _Method(NamedTuple):
+    """A method that is served: its full name, and who may call it."""
+
+    name: str
+    admit: Admit
+
+
 class Guard(grpc.aio.ServerInterceptor):
     """Lets callers in, and turns exceptions into statuses, for all four shapes of calls.
 
     Args:
         admit: Raises GatewayError where a caller may not call; whoever asks for the health of the gateway may.
+        observer: Told of each call.
     """
 
-    def __init__(self, admit: Admit = admit_all) -> None:
+    def __init__(self, admit: Admit, observer: Observer) -> None:
         self._admit = admit
-        self._guarded: dict[Handler, Handler] = {}
+        self._observer = observer
+        self._guarded: dict[str, Handler] = {}
         self._draining = False
         self._serving: set[asyncio.Task[Any]] = set()
 
@@ -77,85 +90,97 @@ class Guard(grpc.aio.ServerInterceptor):
         """Wrap the method's handler; a method that nobody serves stays unserved, which is UNIMPLEMENTED."""
         handler = await continuation(handler_call_details)
         if handler is None:
+            self._observer.unserved()
             return None
-        guarded = self._guarded.get(handler)
+        path = handler_call_details.method
+        guarded = self._guarded.get(path)
         if guarded is None:
-            admit = admit_all if handler_call_details.method.startswith(HEALTH) else self._admit
-            guarded = self._guarded[handler] = self._wrap(handler, admit)
+            admit = admit_all if path.startswith(HEALTH) else self._admit
+            guarded = self._guarded[path] = self._wrap(handler, _Method(path.removeprefix("/"), admit))
         return guarded
 
-    def _wrap(self, handler: Handler, admit: Admit) -> Handler:
+    def _wrap(self, handler: Handler, method: _Method) -> Handler:
         """Wrap one of the four shapes. A single request is read inside of the guard, for it may be unreadable."""
         read, write = handler.request_deserializer, handler.response_serializer
         match handler.request_streaming, handler.response_streaming:
             case False, False:
-                return grpc.unary_unary_rpc_method_handler(self._guard_unary(handler.unary_unary, admit, read, write))
+                return grpc.unary_unary_rpc_method_handler(self._guard_unary(handler.unary_unary, method, read, write))
             case True, False:
                 return grpc.stream_unary_rpc_method_handler(
-                    self._guard_unary(handler.stream_unary, admit, None, write), read
+                    self._guard_unary(handler.stream_unary, method, None, write), read
                 )
             case False, True:
                 return grpc.unary_stream_rpc_method_handler(
-                    self._guard_stream(handler.unary_stream, admit, read), response_serializer=write
+                    self._guard_stream(handler.unary_stream, method, read), response_serializer=write
                 )
             case _:
                 return grpc.stream_stream_rpc_method_handler(
-                    self._guard_stream(handler.stream_stream, admit, None), read, write
+                    self._guard_stream(handler.stream_stream, method, None), read, write
                 )
 
-    def _guard_unary(self, inner: Any, admit: Admit, deserialize: Any, serialize: Any) -> Any:
+    def _guard_unary(self, inner: Any, method: _Method, deserialize: Any, serialize: Any) -> Any:
         async def guarded(request: Any, context: Context) -> Any:
-            call = self._begin(context)
+            call = self._begin(method, context)
             try:
-                admit(context)
-                response = await inner(deserialize(request) if deserialize else request, context)
-                return serialize(response) if serialize else response
+                method.admit(context)
+                if deserialize:
+                    call.received = len(request)
+                    request = deserialize(request)
+                reply = await inner(request, context)
+                if serialize:
+                    reply = serialize(reply)
             except BaseException as exception:
                 await self._answer(exception, context, call)
                 raise
+            call.sent = len(reply)
+            self._observer.end(call, code_pb2.OK, None, context)
+            return reply
 
         return guarded
 
-    def _guard_stream(self, inner: Any, admit: Admit, deserialize: Any) -> Any:
+    def _guard_stream(self, inner: Any, method: _Method, deserialize: Any) -> Any:
         """Guard a handler that yields its messages, or one that writes them to the context: grpc.aio serves both."""
 
         async def guarded_writer(request: Any, context: Context) -> None:
-            call = self._begin(context)
+            call = self._begin(method, context)
             try:
-                admit(context)
-                await inner(deserialize(request) if deserialize else request, context)
+                method.admit(context)
+                await inner(_read(request, deserialize, call), context)
             except BaseException as exception:
                 await self._answer(exception, context, call)
                 raise
+            self._observer.end(call, code_pb2.OK, None, context)
 
         async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = self._begin(context)
+            call = self._begin(method, context)
             try:
-                admit(context)
-                async for message in inner(deserialize(request) if deserialize else request, context):
+                method.admit(context)
+                async for message in inner(_read(request, deserialize, call), context):
                     yield message
             except BaseException as exception:
                 await self._answer(exception, context, call)
                 raise
+            self._observer.end(call, code_pb2.OK, None, context)
 
         return guarded_generator if inspect.isasyncgenfunction(inner) else guarded_writer
 
-    def _begin(self, context: Context) -> Call:
+    def _begin(self, method: _Method, context: Context) -> Call:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        call = begin_call(context.invocation_metadata() or ())
+        call = self._observer.begin(method.name, context)
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         return call
 
     async def _answer(self, exception: BaseException, context: Context, call: Call) -> None:
         """End a failed call with a status; return where grpc ends it by itself."""
-        error = self._error_for(exception, call)
+        error = self._error_for(exception, context, call)
+        self._observer.end(call, error.cause.code if error else _code_of(exception, context), error, context)
         if error is not None:
             await _abort(context, error, call)
 
-    def _error_for(self, exception: BaseException, call: Call) -> GatewayError | None:
+    def _error_for(self, exception: BaseException, context: Context, call: Call) -> GatewayError | None:
         """Return what the caller is told of an exception; None for those that are grpc's own way to end a call."""
         match exception:
             case GatewayError():
@@ -167,12 +192,20 @@ class Guard(grpc.aio.ServerInterceptor):
             case asyncio.CancelledError() if self._draining:
                 return GatewayError(GATEWAY_DRAINING)
             case asyncio.CancelledError() if _is_cancelled():
-                return GatewayError(CALL_CANCELLED)
+                return GatewayError(DEADLINE_EXCEEDED if _is_late(context) else CALL_CANCELLED)
             case asyncio.CancelledError() | Exception():
                 _log.error("call %s failed", call.request_id, exc_info=exception)
                 return GatewayError(GATEWAY_INTERNAL)
             case _:
                 return None
+
+
+def _read(request: Any, deserialize: Any, call: Call) -> Any:
+    """Return the request of a stream of replies, or the requests of one in both directions."""
+    if not deserialize:
+        return request
+    call.received = len(request)
+    return deserialize(request)
 
 
 def _is_cancelled() -> bool:
@@ -183,6 +216,19 @@ def _is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _is_late(context: Context) -> bool:
+    remaining: float | None = context.time_remaining()  # the stubs do not know that a caller may set none
+    return remaining is not None and remaining <= 0
+
+
+def _code_of(exception: BaseException, context: Context) -> int:
+    """Return the status of a call that grpc ends: the one it was aborted with, or none that anybody saw."""
+    if isinstance(exception, grpc.aio.AbortError):
+        code: int = _NUMBERS[context.code()]
+        return code
+    return int(code_pb2.CANCELLED)
 
 
 async def _abort(context: Context, error: GatewayError, call: Call) -> None:

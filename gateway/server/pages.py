@@ -110,17 +110,20 @@ class ListedPages:
         """Share with identical calls, if calls share."""
         if self._flights is None:
             return await self._alone(wanted, deadline)
-        return await self._flights.join(wanted.key, partial(self._load, wanted), deadline)
+        return await self._flights.join(wanted.key, partial(self._load, wanted), deadline, wanted.call.spent)
 
     async def _alone(self, wanted: _Wanted, deadline: Deadline) -> SerializedPage:
         progress = Progress(deadline)
-        return await within(deadline, progress, self._load(wanted, progress))
+        try:
+            return await within(deadline, progress, self._load(wanted, progress))
+        finally:
+            wanted.call.spent.add(progress)
 
     async def _load(self, wanted: _Wanted, progress: Progress) -> SerializedPage:
         asked_at = self._cache.now() if self._cache is not None else 0.0
         answer = await self._fetcher.fetch(wanted.target, wanted.call, progress)
         steps = self._converter.convert(answer.body, answer.content_range, wanted.query.page)
-        page = await run_conversion(steps, progress)
+        page = await run_conversion(steps, progress, self._metrics)
         if self._cache is not None:
             self._cache.store(wanted.key, page, asked_at)
         return page

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
-from gateway.core.convert import PageConverter, RowPage, SerializedPage
+from gateway.core.convert import PageConverter, RowPage
 from gateway.core.errors import DEADLINE_EXCEEDED, GatewayError
 from gateway.core.filter import Dialect, Page, read_list_request, read_stream_request, request_target
 from gateway.core.retry import LEAST_TIME
 from gateway.core.stream import StreamAssembler
+from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress, within
 from gateway.server.call import REQUEST_ID, current_call
 from gateway.server.converting import run_conversion
@@ -47,6 +48,7 @@ class RepoServicer:
         dialect: How the upstream wants its filter.
         timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
         prefetch: Pages that a stream fetches ahead.
+        metrics: Where conversions are observed.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RepoServicer:
         dialect: Dialect,
         timeout: float,
         prefetch: int,
+        metrics: Metrics,
     ) -> None:
         self._pages = pages
         self._fetcher = fetcher
@@ -65,37 +68,49 @@ class RepoServicer:
         self._dialect = dialect
         self._timeout = timeout
         self._prefetch = prefetch
+        self._metrics = metrics
 
-    async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> SerializedPage:
+    async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> bytes:
         """List one page."""
         query = read_list_request(request)
         call = current_call()
         listed = await self._pages.get(query, call, self._deadline(context))
+        call.rows = listed.page.rows
         if listed.from_cache:
+            call.from_cache = listed.from_cache.partition(";")[0]
             context.set_trailing_metadata(((REQUEST_ID, call.request_id), (FROM_CACHE, listed.from_cache)))
-        return listed.page
+        return listed.page.message
 
     async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
         """List all pages: each is one upstream request, some of them ahead, and no more than the caller reads."""
         query = read_stream_request(request)
+        call = current_call()
+        call.sent = 0
         assert query.page is not None  # a stream always pages
 
         async def fetch(page: Page) -> Fetched:
             deadline = self._deadline(context)
             progress = Progress(deadline)
             target = request_target(query._replace(page=page), self._dialect)
-            answer = await within(deadline, progress, self._fetcher.fetch(target, current_call(), progress))
+            try:
+                answer = await within(deadline, progress, self._fetcher.fetch(target, call, progress))
+            finally:
+                call.spent.add(progress)
             return Fetched(answer, progress)
 
         async def convert(page: Page, fetched: Fetched) -> RowPage:
-            body, content_range = fetched.answer.body, fetched.answer.content_range
-            return await run_conversion(self._converter.convert_rows(body, content_range, page), fetched.progress)
+            steps = self._converter.convert_rows(fetched.answer.body, fetched.answer.content_range, page)
+            rows = await run_conversion(steps, fetched.progress, self._metrics)
+            call.spent.converting += fetched.progress.converting
+            return rows
 
         assembler = StreamAssembler()
         async with aclosing(read_pages(fetch, convert, query.page, self._prefetch)) as pages:
             async for rows in pages:
+                call.rows += len(rows.fields)
                 for message in assembler.messages(rows):
                     await context.write(message)
+                    call.sent += len(message)
 
     def method_handlers(self) -> grpc.GenericRpcHandler:
         """Return the service for a server to add. Replies are serialized already, so they pass as they are."""

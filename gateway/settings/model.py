@@ -148,11 +148,16 @@ class Settings(BaseModel):
         description="Let callers beyond this machine use the gateway's own credential without mutual TLS, "
         "and send credentials to an http:// upstream.",
     )
+    workers: Count = Field(1, description="Processes that share the ports.")
+    max_connection_age: Duration = Field(
+        300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
+    )
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."
     )
     drain_grace: Duration = Field(30.0, description="Time that calls in flight have to finish.")
     reflection: bool = Field(True, description="Serve reflection, for grpcurl and friends.")
+    channelz: bool = Field(False, description="Serve channelz, which tells of connections, for grpcdebug and friends.")
     log_level: LogLevel = Field(LogLevel.INFO, description="Least severity to log.")
     log_format: LogFormat = Field(LogFormat.JSON, description="One JSON object a line, or text for people.")
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ from gateway.upstream.tls import authorities_context
 _OWN = frozenset({Auth.TOKEN, Auth.IAM, Auth.AKSK})
 
 LONGEST_SHOWN_PATH = 255
+
+# Tracing is off unless it names one.
+TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
 
 # Where the first is given, the second must be.
 _TOGETHER = (
@@ -48,6 +52,8 @@ def find_contradictions(settings: Settings, given: AbstractSet[str], places: Map
     yield from _credential_problems(settings.auth, given, places)
     yield from _half_pairs(given, places)
     yield from _file_problems(settings, places)
+    yield from _worker_problems(settings, places)
+    yield from _tracing_problems()
     if not settings.allow_insecure:
         yield from _exposed_credentials(settings, places)
 
@@ -118,6 +124,33 @@ def _is_path(path: Path) -> bool:
     if path.is_absolute() and len(str(path)) <= LONGEST_SHOWN_PATH:
         return True
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for what is too long to be a name
+
+
+def _worker_problems(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    sockets = [address for address in settings.listen if address.startswith("unix:")]
+    if settings.workers > 1 and sockets:
+        yield f"{places['workers']}: only one process can listen on {', '.join(sockets)}: give host:port, or one worker"
+
+
+def _tracing_problems() -> Iterator[str]:
+    """Explain what of OpenTelemetry's own variables this service does not do."""
+    exporter = os.environ.get(TRACES_EXPORTER, "")
+    if exporter in {"", "none"}:
+        return
+    if exporter != "otlp":
+        yield f"{TRACES_EXPORTER}: must be otlp or none"
+    elif not _is_installed("opentelemetry.exporter.otlp.proto.grpc"):
+        yield f"{TRACES_EXPORTER}: needs the extra `otel`: pip install 'swr-gateway[otel]'"
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if os.environ.get(name, "grpc") != "grpc":
+            yield f"{name}: must be grpc"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _exposed_credentials(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -64,6 +65,12 @@ class UpstreamClient:
         self._attempt_timeout = attempt_timeout
         self._max_response_bytes = max_response_bytes
 
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Where it is."""
+        parts = urlsplit(self._origin)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
     async def __aenter__(self) -> Self:
         """Open the session; it belongs to the running event loop."""
         self._session = open_session()
@@ -78,7 +85,6 @@ class UpstreamClient:
         self,
         target: str,
         *,
-        request_id: str,
         headers: Mapping[str, str],
         secrets: tuple[str, ...],
         progress: Progress,
@@ -87,10 +93,9 @@ class UpstreamClient:
 
         Args:
             target: Path and query, sent as they are, byte for byte.
-            request_id: Name of the call, sent as X-Request-Id.
-            headers: What signs the request in.
+            headers: What signs the request in, and names the call.
             secrets: Texts that no message may show.
-            progress: Told how far the request has come.
+            progress: Told how far the request has come, and the status of its answer.
 
         Raises:
             GatewayError: The answer is an error, is no answer, or did not come in time.
@@ -101,11 +106,11 @@ class UpstreamClient:
                 url = URL(self._origin + target, encoded=True)
                 async with self._session.get(
                     url,
-                    headers={"X-Request-Id": request_id, **headers},
+                    headers=headers,
                     allow_redirects=False,
                     ssl=self._tls.current(),
                 ) as response:
-                    progress.phase = "body"
+                    progress.phase, progress.status = "body", response.status
                     return await self._read(response, secrets)
         except aiohttp.ClientError as error:
             raise to_gateway_error(error, progress.phase) from error

@@ -1,0 +1,103 @@
+"""What operators get to know of calls: metrics, a line in the log, and spans."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, TypeAlias
+
+import grpc
+from google.rpc import code_pb2
+
+from gateway.core.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.server.access_log import AccessLog
+from gateway.server.call import Call, begin_call
+from gateway.server.servicer import SERVICE_NAME
+from gateway.server.tracing import NoTracing, Tracing
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+# A method that nobody serves: its name is the caller's to choose, and no label.
+OTHER = "other"
+
+_OURS = f"{SERVICE_NAME}/"
+_no_tracing = NoTracing()
+
+
+class Observer:
+    """Told of the begin and the end of each call.
+
+    Args:
+        metrics: Where they are counted.
+        access_log: Where they are written down.
+        tracing: Traces calls of our own service; those of health checks and of reflection would drown them.
+    """
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog, tracing: Tracing) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+        self._tracing = tracing
+        self._in_flight = 0
+        self._started: dict[str, Any] = {}
+        self._ended: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
+        metrics.watch("calls_in_flight", "Calls that are being served.", lambda: self._in_flight)
+
+    def begin(self, method: str, context: Context) -> Call:
+        """Begin a call of a method that is served."""
+        self._in_flight += 1
+        self._count_start(method)
+        tracing = self._tracing if method.startswith(_OURS) else _no_tracing
+        return begin_call(method, context.invocation_metadata() or (), tracing)
+
+    def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
+        """End it.
+
+        Args:
+            call: The call.
+            code: A number of google.rpc.Code.
+            error: Why it failed, where we know.
+            context: Of the call.
+        """
+        self._in_flight -= 1
+        seconds = time.perf_counter() - call.began
+        duration, sent, received = self._ended_series(call.method, code)
+        duration.observe(seconds)
+        if call.sent is not None:
+            sent.observe(call.sent)
+        if call.received is not None:
+            received.observe(call.received)
+        self._metrics.rows.inc(call.rows)
+        if error is not None:
+            self._metrics.call_failures.labels(call.method, error.cause.reason).inc()
+        call.trace.end(code, error.cause.reason if error else "")
+        level = logging.INFO if call.method.startswith(_OURS) else logging.DEBUG
+        self._access_log.write(call, seconds, code, error, lambda: _caller(context), level)
+
+    def unserved(self) -> None:
+        """Count a call of a method that nobody serves."""
+        self._count_start(OTHER)
+        self._ended_series(OTHER, code_pb2.UNIMPLEMENTED)[0].observe(0.0)
+
+    def _count_start(self, method: str) -> None:
+        started = self._started.get(method)
+        if started is None:
+            started = self._started[method] = self._metrics.calls_started.labels(method)
+        started.inc()
+
+    def _ended_series(self, method: str, code: int) -> tuple[Any, Any, Any]:
+        """Return where a call's duration and sizes are observed; to look them up by labels each time is dearer."""
+        series = self._ended.get((method, code))
+        if series is None:
+            metrics = self._metrics
+            families = (metrics.call_seconds, metrics.call_sent_bytes, metrics.call_received_bytes)
+            duration, sent, received = (family.labels(method, code_pb2.Code.Name(code)) for family in families)
+            series = self._ended[method, code] = duration, sent, received
+        return series
+
+
+def _caller(context: Context) -> str:
+    """Return what the caller's certificate calls it: a SPIFFE id, else its first name; empty without one."""
+    shown = context.auth_context()
+    names = (*shown.get("peer_spiffe_id", ()), *shown.get("peer_dns", ()), *shown.get("x509_common_name", ()))
+    return names[0].decode(errors="replace") if names else ""

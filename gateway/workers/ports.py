@@ -1,0 +1,61 @@
+"""Ports that processes of one gateway share, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from gateway.server.errors import ListenError
+
+
+class SharedPorts:
+    """Holds ports for workers to listen on, as a context manager.
+
+    The kernel lets any process of the same user join a shared port. So a port is taken alone first, which fails where
+    somebody listens already, and then held, bound but not listened on, for as long as there are workers.
+
+    Args:
+        addresses: `host:port`; port 0 is one that is free.
+
+    Attributes:
+        addresses: The same, with the ports that were chosen for 0. Known inside the context.
+    """
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self.addresses = addresses
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Take the ports.
+
+        Raises:
+            ListenError: One is in use, or is no port of this machine.
+        """
+        with ExitStack() as held:
+            self.addresses = tuple(_hold(address, held) for address in self.addresses)
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+
+def _hold(address: str, held: ExitStack) -> str:
+    host, _, port = address.rpartition(":")
+    try:
+        for family, *_, where in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            with socket.socket(family, socket.SOCK_STREAM) as alone:
+                # Connections of a gateway that has just ended are no reason to wait a minute.
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind((where[0], int(port), *where[2:]))
+                port = str(alone.getsockname()[1])
+            shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind((where[0], int(port), *where[2:]))
+    except OSError as error:
+        raise ListenError("--listen", address, error.strerror or "not an address of this machine") from error
+    return f"{host}:{port}"

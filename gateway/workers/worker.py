@@ -1,0 +1,79 @@
+"""One worker: a gateway that listens on shared ports and does as its supervisor says.
+
+Started as `python -m gateway.workers.worker NUMBER DESCRIPTOR`, with the settings as the first message of the channel:
+a command line would show them to everyone who can list processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import signal
+import socket
+import sys
+
+import click
+import msgspec
+
+from gateway.files.reloading import BadFileError
+from gateway.logs import configure_logging
+from gateway.server.errors import ListenError
+from gateway.server.gateway import Gateway
+from gateway.server.heart import BEAT
+from gateway.settings.model import Settings
+from gateway.workers.channel import Order, Pulse, listen, say
+
+_LARGEST = 1024 * 1024
+
+
+def main(number: int, descriptor: int) -> None:
+    """Work until told to stop, or until the supervisor is gone."""
+    # A terminal sends them to all processes; they are the supervisor's.
+    for number_of in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number_of, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as end:
+        settings: Settings = pickle.loads(end.recv(_LARGEST))  # noqa: S301 - of our own supervisor
+        configure_logging(settings.log_level, settings.log_format, worker=number)
+        try:
+            asyncio.run(_work(settings, end))
+        except (ListenError, BadFileError) as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except asyncio.CancelledError:
+            sys.exit(1)
+
+
+async def _work(settings: Settings, end: socket.socket) -> None:
+    stop = asyncio.Event()
+    working = asyncio.current_task()
+    assert working is not None
+    gateway = Gateway(settings, shares_port=True)
+
+    def heard(message: bytes) -> None:
+        match message.decode():
+            case Order.READ_FILES:
+                gateway.look_at_files()
+            case Order.LEAVE:
+                working.cancel()
+            case _:  # Order.DRAIN, or the end of the supervisor
+                stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with gateway:
+        gc.freeze()
+        listen(end, heard)
+        pulse = asyncio.create_task(_tell(gateway, end))
+        await stop.wait()
+    pulse.cancel()
+
+
+async def _tell(gateway: Gateway, end: socket.socket) -> None:
+    """Tell the supervisor how it is, until cancelled."""
+    while True:
+        say(end, msgspec.json.encode(Pulse(gateway.hindrances(), gateway.remarks())))
+        await asyncio.sleep(BEAT)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,221 @@
+"""One line a call: what it tells, what it never tells, and that floods are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from certificates import CA, Folder, issue, issue_named, pem_of
+from failures import failure_of
+from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
+from gateway.logs import ConsoleFormatter, JsonFormatter
+from gateway.metrics import Metrics
+from gateway.server import access_log
+from gateway.server.access_log import AccessLog, Allowance
+from gateway.server.call import begin_call
+from gateway.server.gateway import Gateway
+from gateway.server.tracing import NoTracing
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import Act, ScriptedUpstream, answer, page
+
+LIST = "gateway.swr.v1.RepoService/ListRepos"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CANARY = "canary-4711"
+REQUEST = repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(namespace=CANARY))
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
+    """Return the lines so far, as a reader of JSON gets them."""
+    caplog.set_level(logging.INFO)
+    formatter = JsonFormatter()
+
+    def read() -> list[dict[str, Any]]:
+        written = [json.loads(formatter.format(record)) for record in caplog.records]
+        return [line for line in written if line["message"] == "call"]
+
+    return read
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@asynccontextmanager
+async def gateway(upstream: ScriptedUpstream, **more: object) -> AsyncIterator[Any]:
+    """A gateway whose calls have all been logged when the context ends."""
+    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    async with Gateway(Settings.model_validate(plain | more)) as running:
+        channel = grpc.aio.insecure_channel(running.addresses[0])
+        yield RepoServiceStub(channel)
+    await channel.close()
+
+
+async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play(answer(503), page('[{"name":"a"},{"name":"b"}]'))
+    metadata = (("x-request-id", "rq-1"), ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST, metadata=metadata)
+    (line,) = lines()
+    times = {name: line.pop(name) for name in ("duration_ms", "upstream_ms", "conversion_ms")}
+    assert {name: line[name] for name in line.keys() - {"time", "queue_ms"}} == {
+        "level": "info",
+        "logger": "gateway.server.access_log",
+        "message": "call",
+        "method": LIST,
+        "code": "OK",
+        "rows": 2,
+        "attempts": 2,
+        "upstream_status": 200,
+        "request_id": "rq-1",
+        "trace_id": TRACE,
+    }
+    assert min(times.values()) > 0
+    assert times["duration_ms"] >= times["upstream_ms"] + times["conversion_ms"]
+
+
+async def test_a_failure_has_its_reason_and_phase(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play((Act.STALL,))
+    async with gateway(upstream, retries=0, attempt_timeout="50ms") as stub:
+        await failure_of(stub.ListRepos(REQUEST))
+    (line,) = lines()
+    told = {name: line[name] for name in ("code", "reason", "phase", "attempts")}
+    assert told == {"code": "UNAVAILABLE", "reason": "UPSTREAM_TIMEOUT", "phase": "headers", "attempts": 1}
+    assert "upstream_status" not in line
+
+
+async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play(answer(404))
+    async with gateway(upstream) as stub:
+        await failure_of(stub.ListRepos(REQUEST))
+    (line,) = lines()
+    assert (line["reason"], line["upstream_status"]) == ("UPSTREAM_NOT_FOUND", 404)
+
+
+async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play((Act.STALL,), (Act.STALL,))
+    async with gateway(upstream) as stub:
+        cancelled = stub.ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        cancelled.cancel()
+        await asyncio.wait_for(upstream.hung_up.wait(), 10)
+        await failure_of(stub.ListRepos(REQUEST, timeout=0.2))
+    assert [line["reason"] for line in lines()] == ["CALL_CANCELLED", "DEADLINE_EXCEEDED"]
+
+
+async def test_a_stream_is_one_line_for_all_of_its_pages(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
+    async with gateway(upstream) as stub:
+        async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
+            pass
+    (line,) = lines()
+    assert (line["method"], line["rows"], line["attempts"]) == ("gateway.swr.v1.RepoService/StreamRepos", 3, 2)
+    assert line["conversion_ms"] > 0
+
+
+async def test_a_remembered_page_says_so_and_has_no_attempts(upstream: ScriptedUpstream, lines: Lines) -> None:
+    upstream.play(page('[{"name":"a"}]'))
+    async with gateway(upstream, cache_ttl="1h") as stub:
+        await stub.ListRepos(REQUEST)
+        await stub.ListRepos(REQUEST)
+    first, second = lines()
+    assert "from_cache" not in first
+    assert second["from_cache"] == "hit"
+    assert "attempts" not in second
+
+
+async def test_no_line_shows_what_was_asked_for_or_answered(
+    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    upstream.play(page(f'[{{"name":"{CANARY}"}}]'), answer(400, body=CANARY))
+    metadata = (("x-request-id", f"{CANARY} odd"), ("x-auth-token", CANARY), ("tracestate", CANARY))
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST, metadata=metadata)
+        await failure_of(stub.ListRepos(REQUEST, metadata=metadata))
+    text = "".join(JsonFormatter().format(record) + ConsoleFormatter().format(record) for record in caplog.records)
+    assert text.count("gateway.swr.v1.RepoService/ListRepos") == 4
+    assert CANARY not in text
+
+
+async def test_health_checks_are_not_worth_a_line(upstream: ScriptedUpstream, lines: Lines) -> None:
+    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    async with Gateway(Settings.model_validate(plain)) as running:
+        health: Any = grpc.aio.insecure_channel(running.addresses[0])
+        await health.unary_unary("/grpc.health.v1.Health/Check")(b"")
+    await health.close()
+    assert not lines()
+
+
+async def test_a_caller_with_a_certificate_is_named(upstream: ScriptedUpstream, tmp_path: Path, lines: Lines) -> None:
+    server, caller = issue("localhost"), issue_named("DNS:a.example", "URI:spiffe://corp/ns/a/sa/b")
+    files = Folder(tmp_path / "tls", tls_cert=server.chain, tls_key=server.key, tls_client_ca=pem_of(CA))
+    paths = {name: str(files.path(name)) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    credentials = grpc.ssl_channel_credentials(pem_of(CA), caller.key, caller.chain)
+    async with Gateway(Settings.model_validate(plain | paths)) as running:
+        port = running.addresses[0].rpartition(":")[2]
+        async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+            await RepoServiceStub(channel).ListRepos(REQUEST)
+    (line,) = lines()
+    assert line["caller"] == "spiffe://corp/ns/a/sa/b"
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_so_many_lines_at_once_and_so_many_a_second() -> None:
+    clock = Clock()
+    allowance = Allowance(clock)
+    assert [allowance.take() for _ in range(int(access_log.AT_ONCE))] == [0] * int(access_log.AT_ONCE)
+    assert [allowance.take() for _ in range(3)] == [None] * 3
+    clock.now += 1.0
+    assert [allowance.take() for _ in range(int(access_log.PER_SECOND) + 1)] == [
+        3,
+        *[0] * (int(access_log.PER_SECOND) - 1),
+        None,
+    ]
+
+
+def test_a_flood_is_cut_and_counted_and_does_not_hide_the_failures(lines: Lines) -> None:
+    metrics, clock = Metrics(), Clock()
+    log = AccessLog(metrics, clock)
+    call = begin_call(LIST, (), NoTracing())
+
+    def write(count: int, code: int, error: GatewayError | None) -> None:
+        for _ in range(count):
+            log.write(call, 0.001, code, error, str, logging.INFO)
+
+    write(int(access_log.AT_ONCE) + 7, 0, None)
+    write(1, 14, GatewayError(UPSTREAM_TIMEOUT))
+    clock.now += 1.0
+    write(1, 0, None)
+    assert metrics.registry.get_sample_value("swr_gateway_access_log_dropped_total") == 7
+    *_, failure, last = lines()
+    assert (len(lines()), failure["reason"], last["dropped"]) == (int(access_log.AT_ONCE) + 2, "UPSTREAM_TIMEOUT", 7)
+
+
+def test_below_the_level_nothing_is_written_and_nothing_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    metrics = Metrics()
+    log, call = AccessLog(metrics, Clock()), begin_call(LIST, (), NoTracing())
+    for _ in range(1000):
+        log.write(call, 0.001, 0, None, str, logging.INFO)
+    assert not caplog.records
+    assert metrics.registry.get_sample_value("swr_gateway_access_log_dropped_total") == 0

@@ -1,0 +1,214 @@
+"""Traces: what is passed on without an exporter, and the spans that a receiver of OTLP gets with one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from conftest import Connect
+from failures import failure_of
+from gateway.server import spans
+from gateway.server.gateway import Gateway
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import Act, ScriptedUpstream, answer, page
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+REQUEST = repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(namespace="canary-4711"))
+
+
+@dataclass
+class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+    """Takes what exporters send."""
+
+    address: str = ""
+    resources: list[dict[str, str]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+
+    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the method's name
+        for of_resource in request.resource_spans:
+            self.resources.append({pair.key: pair.value.string_value for pair in of_resource.resource.attributes})
+            for of_scope in of_resource.scope_spans:
+                self.spans += of_scope.spans
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def named(self, name: str) -> list[Span]:
+        return sorted((span for span in self.spans if span.name == name), key=lambda span: span.start_time_unix_nano)
+
+
+@pytest.fixture
+async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
+    """A receiver, and an environment that names it."""
+    server = grpc.aio.server()
+    receiver = Receiver()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
+    receiver.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{receiver.address}")
+    yield receiver
+    await server.stop(None)
+
+
+@asynccontextmanager
+async def gateway(upstream: ScriptedUpstream, **more: object) -> AsyncIterator[Any]:
+    """A gateway that has sent all of its spans when the context ends."""
+    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    async with Gateway(Settings.model_validate(plain | more)) as running:
+        channel = grpc.aio.insecure_channel(running.addresses[0])
+        yield RepoServiceStub(channel)
+    await channel.close()
+
+
+def attributes(span: Span) -> dict[str, Any]:
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+
+
+async def test_a_callers_trace_goes_upstream_as_it_came(connect: Connect, upstream: ScriptedUpstream) -> None:
+    stub = RepoServiceStub(await connect(upstream.url))
+    metadata = (("traceparent", PARENT), ("tracestate", "vendor=1"), ("baggage", "secret=1"))
+    await stub.ListRepos(REQUEST, metadata=metadata)
+    headers = upstream.requests[0].headers
+    assert (headers["traceparent"], headers["tracestate"]) == (PARENT, "vendor=1")
+    assert "baggage" not in headers
+
+
+async def test_without_a_trace_nothing_is_made_up(connect: Connect, upstream: ScriptedUpstream) -> None:
+    stub = RepoServiceStub(await connect(upstream.url))
+    await stub.ListRepos(REQUEST, metadata=(("traceparent", "odd"), ("tracestate", "vendor=1")))
+    assert not {"traceparent", "tracestate"} & upstream.requests[0].headers.keys()
+
+
+async def test_a_call_and_its_attempts_are_spans_of_the_callers_trace(
+    upstream: ScriptedUpstream, receiver: Receiver
+) -> None:
+    upstream.play(answer(503), page("[]"))
+    metadata = (("traceparent", PARENT), ("tracestate", "vendor=1"), ("x-request-id", "rq-1"))
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST, metadata=metadata)
+    (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
+    first, second = receiver.named("GET")
+    assert {span.trace_id.hex() for span in receiver.spans} == {TRACE}
+    assert call.parent_span_id.hex() == "b7ad6b7169203331"
+    assert (call.kind, call.trace_state) == (Span.SPAN_KIND_SERVER, "vendor=1")
+    assert attributes(call) == {
+        "rpc.system": "grpc",
+        "rpc.service": "gateway.swr.v1.RepoService",
+        "rpc.method": "ListRepos",
+        "rpc.grpc.status_code": 0,
+        "swr_gateway.request_id": "rq-1",
+    }
+    host, _, port = upstream.url.removeprefix("http://").partition(":")
+    common = {
+        "http.request.method": "GET",
+        "server.address": host,
+        "server.port": int(port),
+        "url.full": f"{upstream.url}/v2/manage/repos",
+    }
+    assert first.parent_span_id == second.parent_span_id == call.span_id
+    assert attributes(first) == {**common, "http.response.status_code": 503, "error.type": "UPSTREAM_UNAVAILABLE"}
+    assert first.status.code == Status.STATUS_CODE_ERROR
+    assert attributes(second) == {**common, "http.response.status_code": 200, "http.request.resend_count": 1}
+    for request, span in zip(upstream.requests, (first, second), strict=True):
+        assert request.headers["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+        assert request.headers["tracestate"] == "vendor=1"
+    assert "canary-4711" not in str(receiver.spans)
+
+
+async def test_a_call_without_a_trace_begins_one(upstream: ScriptedUpstream, receiver: Receiver) -> None:
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST)
+    (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
+    assert not call.parent_span_id
+    assert upstream.requests[0].headers["traceparent"].split("-")[1] == call.trace_id.hex()
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "reason", "is_error"),
+    [
+        pytest.param(answer(503), grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", True, id="the service's"),
+        pytest.param(answer(404), grpc.StatusCode.NOT_FOUND, "UPSTREAM_NOT_FOUND", False, id="the caller's"),
+    ],
+)
+async def test_a_failure_is_told_and_an_error_is_what_is_the_services_fault(
+    upstream: ScriptedUpstream, receiver: Receiver, script: bytes, code: grpc.StatusCode, reason: str, is_error: bool
+) -> None:
+    upstream.play(script)
+    async with gateway(upstream, retries=0) as stub:
+        assert (await failure_of(stub.ListRepos(REQUEST))).code is code
+    (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
+    assert attributes(call)["error.type"] == reason
+    assert attributes(call)["rpc.grpc.status_code"] == code.value[0]
+    assert (call.status.code == Status.STATUS_CODE_ERROR) == is_error
+
+
+async def test_a_call_that_its_caller_cancels_ends_its_spans(upstream: ScriptedUpstream, receiver: Receiver) -> None:
+    upstream.play((Act.STALL,))
+    async with gateway(upstream) as stub:
+        call = stub.ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        call.cancel()
+        await asyncio.wait_for(upstream.hung_up.wait(), 10)
+    assert attributes(receiver.named("GET")[0])["error.type"] == "CUT_OFF"
+    assert receiver.named("gateway.swr.v1.RepoService/ListRepos")
+
+
+async def test_a_stream_is_one_call_with_an_attempt_for_each_page(
+    upstream: ScriptedUpstream, receiver: Receiver
+) -> None:
+    upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
+    async with gateway(upstream) as stub:
+        async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
+            pass
+    (call,) = receiver.named("gateway.swr.v1.RepoService/StreamRepos")
+    assert [span.parent_span_id for span in receiver.named("GET")] == [call.span_id] * 2
+
+
+async def test_the_service_is_named_and_the_environment_names_it_otherwise(
+    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST)
+    assert [resource["service.name"] for resource in receiver.resources] == ["swr-gateway", "ours"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")])
+async def test_tracing_can_be_switched_off(
+    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST, metadata=(("traceparent", PARENT),))
+    assert upstream.requests[0].headers["traceparent"] == PARENT
+    assert not receiver.spans
+
+
+async def test_what_the_caller_does_not_sample_is_not_sent(upstream: ScriptedUpstream, receiver: Receiver) -> None:
+    async with gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST, metadata=(("traceparent", f"{PARENT[:-1]}0"),))
+    assert upstream.requests[0].headers["traceparent"].startswith(f"00-{TRACE}-")
+    assert upstream.requests[0].headers["traceparent"].endswith("-00")
+    assert not receiver.spans
+
+
+async def test_a_receiver_that_is_not_there_holds_up_neither_calls_nor_the_end(
+    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    async with asyncio.timeout(20), gateway(upstream) as stub:
+        await stub.ListRepos(REQUEST)
+    assert not receiver.spans
