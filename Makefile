@@ -30,7 +30,7 @@ run: install ## Keep the gateway running in front of the embedded upstream, to t
 	@$(BIN)/swr-gateway demo --keep $(ARGS)
 
 test: install ## Run the tests; the pure core must be covered line by line and branch by branch
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	@$(if $(ARGS),,$(BIN)/coverage report --include='gateway/core/*' --fail-under=100 --format=total >/dev/null \
 		|| { echo 'error: the pure core is not covered in full'; exit 1; })
 
@@ -59,17 +59,33 @@ protos: install ## Generate gateway/swr/v1 from protos/
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
 
-bench: install ## Measure conversion, calls, sharing, streams, overload and start-up, beside what they are compared to
-	@for part in conversion signing call sharing stream overload startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+bench: install ## Measure conversion, calls, workers, sharing, streams, overload and start-up, beside what they are compared to
+	@for part in conversion signing call observing workers sharing stream overload startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lock: ## Resolve requirements/*.lock anew (needs uv)
-	@uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.lock
-	@uv pip compile $(LOCK) --group dev pyproject.toml -o requirements/dev.lock
+	@uv pip compile $(LOCK) --all-extras pyproject.toml -o requirements/runtime.lock
+	@uv pip compile $(LOCK) --all-extras --group dev pyproject.toml -o requirements/dev.lock
+	@uv pip compile $(LOCK) --group deploy -o requirements/deploy.lock
 	@uv pip compile $(LOCK) requirements/build.in -o requirements/build.lock
 
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-clean: ## Remove what was installed or made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all that is shipped by what will read it (needs Go)
+	@.venv-deploy/bin/python -m deploy.check
 
-.PHONY: help install demo run test lint types format protos check-protos bench lock clean
+.venv-deploy/.installed: requirements/deploy.lock
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+# kustomize, kubeconform and the types that manifests are read into, at the versions and hashes of go.mod and go.sum.
+.tools/bin/.installed: deploy/check/types/go.mod deploy/check/types/go.sum deploy/check/types/main.go
+	@command -v go >/dev/null || { echo 'error: make deploy-check needs Go, at the version of $<'; exit 1; }
+	@mkdir -p $(@D)
+	cd deploy/check/types && GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly go install tool .
+	@touch $@
+
+clean: ## Remove what was installed or made
+	rm -rf $(VENV) .venv-deploy .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+
+.PHONY: help install demo run test lint types format protos check-protos bench lock deploy-check clean

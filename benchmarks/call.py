@@ -51,7 +51,7 @@ def _gateway(process: subprocess.Popen[str], line: str) -> Server:
 def _print_row(limit: int, url: str, servers: list[Server]) -> None:
     rounds = []
     for _ in range(ROUNDS):
-        served = [asyncio.run(_measure(server, limit)) for server in servers]
+        served = [asyncio.run(measure(server, limit)) for server in servers]
         with running("-m", "benchmarks.peers", "client", url, str(limit), str(CALLS[limit]), str(CONCURRENCY)) as got:
             rounds.append([*served, float(got[1])])
     echo, warm, cold, get = (statistics.median(column) * 1e6 for column in zip(*rounds, strict=True))
@@ -62,7 +62,7 @@ def _print_row(limit: int, url: str, servers: list[Server]) -> None:
     )
 
 
-async def _measure(server: Server, limit: int) -> float:
+async def measure(server: Server, limit: int) -> float:
     """Return CPU seconds of the server for each call."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(server.address, options) for _ in range(CONNECTIONS)]

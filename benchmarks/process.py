@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 SERVE = ("-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--auth", "none", "--admin-listen", "", "--no-coalesce")
 
@@ -17,19 +20,31 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `python ARGUMENTS` for the time of a `with` block; yields it and the first line that it says."""
+    """Run `python ARGUMENTS` for the time of a `with` block; yields it and the first line that it says.
+
+    What it says goes into a file: a pipe that nobody reads would hold it up.
+    """
     # Compiled files as after an install; without them the first import of each module would be measured.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    assert process.stdout is not None
-    try:
-        yield process, process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+    with TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=said, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        try:
+            yield process, _first_line(process, said)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _first_line(process: subprocess.Popen[str], said: IO[str]) -> str:
+    while True:
+        line, end, _ = os.pread(said.fileno(), 10_000, 0).partition(b"\n")
+        if end:
+            return line.decode()
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended and said nothing")
+        time.sleep(0.001)
 
 
 def address_in(line: str) -> str:

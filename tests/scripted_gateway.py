@@ -24,6 +24,7 @@ class Break:
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     pushback: str | None = None
     details: tuple[Message, ...] = ()
+    message: str = ON_PURPOSE
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class ScriptedGateway:
         for step in self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]:
             match step:
                 case Break():
-                    await context.abort(step.code, ON_PURPOSE, trailers(step))
+                    await context.abort(step.code, step.message, trailers(step))
                 case Stall():
                     await self._stall()
                 case _:

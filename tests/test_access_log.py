@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +17,15 @@ import pytest
 from certificates import CA, Folder, issue, issue_named, pem_of
 from failures import failure_of
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
+from gateway.core.trace_context import TraceContext
 from gateway.logs import ConsoleFormatter, JsonFormatter
 from gateway.metrics import Metrics
+from gateway.reliability.progress import Spent
 from gateway.server import access_log
 from gateway.server.access_log import AccessLog, Allowance
 from gateway.server.call import begin_call
 from gateway.server.gateway import Gateway
-from gateway.server.tracing import NoTracing
+from gateway.server.tracing import NoTracing, PassedOn
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -31,6 +34,7 @@ from scripted_upstream import Act, ScriptedUpstream, answer, page
 LIST = "gateway.swr.v1.RepoService/ListRepos"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CANARY = "canary-4711"
+OPERATIONS = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
 REQUEST = repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(namespace=CANARY))
 
 
@@ -112,6 +116,19 @@ async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, 
     assert [line["reason"] for line in lines()] == ["CALL_CANCELLED", "DEADLINE_EXCEEDED"]
 
 
+async def test_a_call_that_waited_for_its_turn_says_how_long(upstream: ScriptedUpstream, lines: Lines) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page("[]")), page("[]"))
+    async with gateway(upstream, max_in_flight=1, coalesce=False) as stub:
+        first = stub.ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        second = stub.ListRepos(REQUEST)
+        asyncio.get_running_loop().call_later(0.05, release.set)
+        await asyncio.gather(first, second)
+    assert max(line.get("queue_ms", 0) for line in lines()) > 1
+    assert [line["attempts"] for line in lines()] == [1, 1]
+
+
 async def test_a_stream_is_one_line_for_all_of_its_pages(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
     async with gateway(upstream) as stub:
@@ -168,6 +185,19 @@ async def test_a_caller_with_a_certificate_is_named(upstream: ScriptedUpstream, 
             await RepoServiceStub(channel).ListRepos(REQUEST)
     (line,) = lines()
     assert line["caller"] == "spiffe://corp/ns/a/sa/b"
+
+
+def test_every_member_of_a_line_is_explained(lines: Lines) -> None:
+    call = begin_call(LIST, (), NoTracing())
+    call.rows, call.from_cache, call.trace = 1, "hit", PassedOn(TraceContext(TRACE, {}, sampled=True))
+    call.spent.add(Spent(attempts=1, status=200, queued=1.0, fetching=1.0, converting=1.0))
+    log, error = AccessLog(Metrics(), Clock()), GatewayError(UPSTREAM_TIMEOUT, phase="headers")
+    log._failed._dropped = 1
+    log.write(call, 1.0, 14, error, lambda: "a.example", logging.INFO)
+    explained = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", OPERATIONS, re.MULTILINE)))
+    (line,) = lines()
+    members = line.keys() - {"time", "level", "logger", "message"}
+    assert members | {"worker"} <= set(explained)
 
 
 class Clock:

@@ -23,13 +23,16 @@ from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import Heart
 from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import ScriptedUpstream
 
 
-def ask(address: str | None, path: str) -> tuple[int, str]:
+def ask(address: str | None, path: str, accept: str = "*/*") -> tuple[int, str]:
     """Ask from this very thread: the event loop does not turn meanwhile."""
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as response:
+        request = urllib.request.Request(f"http://{address}{path}", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -80,6 +83,19 @@ async def test_metrics_are_those_of_prometheus(upstream: ScriptedUpstream) -> No
     assert status == 200
     names = {family.name for family in text_string_to_metric_families(text)}
     assert "swr_gateway_file_reloads" in names
+
+
+async def test_a_slow_call_leads_to_its_trace(upstream: ScriptedUpstream) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with Gateway(settings(upstream)) as gateway:
+        async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+            for parent in (f"00-{trace}-b7ad6b7169203331-01", f"00-{trace[::-1]}-b7ad6b7169203331-00"):
+                await RepoServiceStub(channel).ListRepos(
+                    repos_pb2.ListReposRequest(), metadata=(("traceparent", parent),)
+                )
+        _, text = ask(gateway.admin_address, "/metrics", "application/openmetrics-text; version=1.0.0")
+    assert f'# {{trace_id="{trace}"}}' in text
+    assert trace[::-1] not in text
 
 
 async def test_other_paths_are_not_found(upstream: ScriptedUpstream) -> None:

@@ -351,6 +351,31 @@ async def test_a_message_that_leads_no_further_does_not(scripted: ScriptedGatewa
     assert scripted.offsets == [0] * (1 + MAX_RESUMES)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(Break(grpc.StatusCode.CANCELLED), id="a server that stops"),
+        pytest.param(Break(grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2"), id="a reset"),
+    ],
+)
+async def test_a_stream_that_was_broken_off_on_the_way_is_resumed(
+    broken: Break, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0), broken), (message(2),))
+    assert await names(client.iter_repos()) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(grpc.StatusCode.INTERNAL, "broken"), (grpc.StatusCode.UNKNOWN, "Received RST_STREAM")]
+)
+async def test_a_stream_that_ends_with_words_of_its_own_was_not(
+    code: grpc.StatusCode, text: str, scripted: ScriptedGateway, client: Client
+) -> None:
+    scripted.play((message(0), Break(code, message=text)))
+    _, failure = await until_failure(client.iter_repos())
+    assert not failure.may_retry
+
+
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name not in {"OK", "UNAVAILABLE"}])
 async def test_a_stream_that_ends_with_another_status_is_not_resumed(
     code: grpc.StatusCode, scripted: ScriptedGateway, client: Client

@@ -105,27 +105,27 @@ class Caller:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def start(self, shape: str, request: bytes = b"") -> Any:
+    def start(self, shape: str, request: bytes = b"", timeout: float = 10) -> Any:
         path = f"/{SERVICE}/{shape}"
         match shape:
             case "UnaryUnary":
-                return self._channel.unary_unary(path)(request, timeout=10)
+                return self._channel.unary_unary(path)(request, timeout=timeout)
             case "UnaryStream" | "WrittenStream":
-                return self._channel.unary_stream(path)(request, timeout=10)
+                return self._channel.unary_stream(path)(request, timeout=timeout)
             case "StreamUnary":
-                return self._channel.stream_unary(path)(iter([request]), timeout=10)
+                return self._channel.stream_unary(path)(iter([request]), timeout=timeout)
             case _:
-                return self._channel.stream_stream(path)(iter([request]), timeout=10)
+                return self._channel.stream_stream(path)(iter([request]), timeout=timeout)
 
-    async def call(self, shape: str, request: bytes = b"") -> list[bytes]:
-        started = self.start(shape, request)
+    async def call(self, shape: str, request: bytes = b"", **more: float) -> list[bytes]:
+        started = self.start(shape, request, **more)
         if shape.endswith("Unary"):
             return [await started]
         return [reply async for reply in started]
 
-    async def failure(self, shape: str, request: bytes = b"") -> Failure:
+    async def failure(self, shape: str, request: bytes = b"", **more: float) -> Failure:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await self.call(shape, request)
+            await self.call(shape, request, **more)
         return read_failure(raised.value)
 
 
@@ -206,6 +206,52 @@ async def test_a_caller_who_cancels_is_no_error_of_ours(
     call.cancel()
     await asyncio.wait_for(ended.wait(), 10)
     assert caplog.text == ""
+
+
+async def test_a_call_that_grpc_cancels_behind_its_deadline_was_late(serve: Serve, shape: str) -> None:
+    metrics = Metrics()
+    ended = asyncio.Event()
+
+    async def wait(context: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            context.add_done_callback(lambda _: ended.set())
+
+    caller = await serve(wait, make_guard(metrics))
+    failure = await caller.failure(shape, timeout=0.1)
+    await asyncio.wait_for(ended.wait(), 10)
+    assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    labels = {"grpc_method": f"{SERVICE}/{shape}", "reason": "DEADLINE_EXCEEDED"}
+    assert metrics.registry.get_sample_value("swr_gateway_call_failures_total", labels) == 1
+
+
+async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> None:
+    guard = make_guard()
+    waiting, last_word, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def end_slowly(_: Any) -> None:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await last_word.wait()
+            ended.set()
+
+    server = grpc.aio.server(interceptors=(guard,))
+    server.add_generic_rpc_handlers((handlers(end_slowly),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = Caller(channel).start("UnaryUnary")
+        await waiting.wait()
+        await server.stop(None)
+        assert not ended.is_set()
+        asyncio.get_running_loop().call_later(0.01, last_word.set)
+        await guard.last_call()
+        assert ended.is_set()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:

@@ -55,10 +55,11 @@ def test_the_table_of_errors_is_complete() -> None:
 
 
 def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
-    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:6] == [
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:7] == [
         "Two commands",
         "One call",
         "How a request flows",
+        "In a cluster",
         "Settings",
         "Errors",
         "Not supported",

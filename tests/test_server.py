@@ -180,7 +180,7 @@ async def test_nothing_of_a_call_is_left_when_the_drain_is_cut_short(
         with pytest.raises(asyncio.CancelledError):
             await leaving
         assert not served_calls()
-        assert (await failure_of(call)).code is grpc.StatusCode.UNAVAILABLE
+        assert (await failure_of(call)).reason == "GATEWAY_DRAINING"
 
 
 async def test_calls_are_served_during_the_delay_of_the_drain(upstream: ScriptedUpstream) -> None:
@@ -206,5 +206,5 @@ async def test_a_call_that_outlasts_the_grace_is_ended_and_so_is_its_upstream_re
         await upstream.arrived.wait()
     async with channel:
         failure = await failure_of(call)
-    assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_DRAINING")
     await asyncio.wait_for(upstream.hung_up.wait(), 10)

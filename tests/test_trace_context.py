@@ -22,7 +22,7 @@ PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
     ],
 )
 def test_a_parent_names_the_trace_and_is_sent_on(parent: str) -> None:
-    assert read_trace_context({"traceparent": parent}) == (TRACE, {"traceparent": parent})
+    assert read_trace_context({"traceparent": parent})[:2] == (TRACE, {"traceparent": parent})
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,17 @@ def test_what_is_no_parent_counts_as_no_trace_and_is_not_sent_on(parent: str) ->
 @pytest.mark.parametrize("state", ["vendor=1", "a=1,b=2", "x" * 512])
 def test_a_state_goes_with_its_parent(state: str) -> None:
     headers = {"traceparent": PARENT, "tracestate": state}
-    assert read_trace_context(headers) == (TRACE, headers)
+    assert read_trace_context(headers) == (TRACE, headers, True)
 
 
 @pytest.mark.parametrize("state", ["", "a=1\r\nX-Auth-Token: stolen", "café=1", "a=\x7f", "x" * 513])
 def test_a_state_that_is_none_stays_behind(state: str) -> None:
-    assert read_trace_context({"traceparent": PARENT, "tracestate": state}) == (TRACE, {"traceparent": PARENT})
+    assert read_trace_context({"traceparent": PARENT, "tracestate": state}) == (TRACE, {"traceparent": PARENT}, True)
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("ff", True)])
+def test_the_lowest_flag_says_whether_the_trace_is_recorded(flags: str, sampled: bool) -> None:
+    assert read_trace_context({"traceparent": f"{PARENT[:-2]}{flags}"}).sampled is sampled
 
 
 def test_no_metadata_is_no_trace() -> None:

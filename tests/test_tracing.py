@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -208,7 +210,12 @@ async def test_a_receiver_that_is_not_there_holds_up_neither_calls_nor_the_end(
     upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spans, "CLOSE_TIMEOUT", 0.1)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    async with asyncio.timeout(20), gateway(upstream) as stub:
-        await stub.ListRepos(REQUEST)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        async with gateway(upstream) as stub:
+            await stub.ListRepos(REQUEST)
+        (sending,) = [thread for thread in threading.enumerate() if thread.name == "last spans"]
+        assert sending.daemon
+    await asyncio.to_thread(sending.join)
     assert not receiver.spans

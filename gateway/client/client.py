@@ -117,9 +117,9 @@ class Client:
     ) -> AsyncGenerator[repos_pb2.StreamReposResponse, None]:
         """Iterate over the messages of StreamRepos, to the end of the list, through breaks of the stream.
 
-        A stream that breaks with UNAVAILABLE is opened again at `next_offset` of the last message that arrived, after
-        the time that the server asks for, if that is no more than 30 s, else after 0.1 s to 1 s, up to MAX_RESUMES
-        times in a row.
+        A stream that breaks off, with UNAVAILABLE or on the way, is opened again at `next_offset` of the last message
+        that arrived, after the time that the server asks for, if that is no more than 30 s, else after 0.1 s to 1 s,
+        up to MAX_RESUMES times in a row.
 
         What is guaranteed across a resume: nothing that lies below that `next_offset` is asked for again, so a list
         that does not change meanwhile is delivered whole and without repetition. Where it does change, a repository

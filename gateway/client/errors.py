@@ -34,8 +34,8 @@ class CallError(Exception):
         metadata: What else is known of the cause, such as `httpStatus` and `upstreamCode`.
         violations: Broken rules of the request, all of them.
         retry_delay: Seconds after which the server deems a new try sensible, 0 or more; None where it named none.
-        may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE and
-            the server did not ask to stay away.
+        may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE, or
+            the call was broken off on the way, and the server did not ask to stay away.
         request_id: The gateway's id of the call, to be quoted to its operators.
         upstream_request_id: The upstream's id of the request behind it, to be quoted to its support.
     """
@@ -58,13 +58,25 @@ class CallError(Exception):
         return f"{line} ({self.reason})" if self.reason else line
 
 
+def _is_broken_off(failure: CallError) -> bool:
+    """Tell whether a call that nobody gave details of ended for a reason that is not its own.
+
+    A gRPC server that stops ends calls that have just arrived with a bare CANCELLED, and a proxy breaks off a stream
+    with RST_STREAM where it loses the server. Who cancels a call of one's own gets no status.
+    """
+    is_reset = failure.code is grpc.StatusCode.INTERNAL and failure.message.startswith("Received RST_STREAM")
+    return is_reset or failure.code is grpc.StatusCode.CANCELLED
+
+
 def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
     """Read a failed call. Details that are missing or broken leave their attributes empty."""
     failure = CallError(error.code(), error.details() or "")
     trailers: dict[str, str | bytes] = dict(error.trailing_metadata() or ())
     # Where room in the trailers is short, the detail that holds the id is the first one that the gateway drops.
     failure.request_id = str(trailers.get(_REQUEST_ID, ""))
-    for detail in _read_details(error):
+    details = list(_read_details(error))
+    failure.may_retry |= not details and _is_broken_off(failure)
+    for detail in details:
         _apply(detail, failure)
     _apply_pushback(trailers, failure)
     return failure

@@ -14,7 +14,7 @@ TRACESTATE = "tracestate"
 
 # Neither the version ff nor ids of zeros; versions behind 00 may have more to say.
 _TRACEPARENT = re.compile(
-    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})"
     r"(?P<more>-[!-~]{1,128})?"
 )
 # The least that everyone must be able to pass on, and nothing that could end a header.
@@ -27,13 +27,15 @@ class TraceContext(NamedTuple):
     Attributes:
         trace_id: 32 hexadecimal digits; empty where the call is part of none.
         headers: The caller's `traceparent` and `tracestate`, fit to be sent on.
+        sampled: Whether the trace is recorded, as far as the caller knows.
     """
 
     trace_id: str
     headers: Mapping[str, str]
+    sampled: bool
 
 
-NO_TRACE = TraceContext("", {})
+NO_TRACE = TraceContext("", {}, sampled=False)
 
 
 def read_trace_context(metadata: Mapping[str, str]) -> TraceContext:
@@ -45,4 +47,4 @@ def read_trace_context(metadata: Mapping[str, str]) -> TraceContext:
     state = metadata.get(TRACESTATE, "")
     if _TRACESTATE.fullmatch(state):
         headers[TRACESTATE] = state
-    return TraceContext(parent["trace"], headers)
+    return TraceContext(parent["trace"], headers, sampled=bool(int(parent["flags"], 16) & 1))

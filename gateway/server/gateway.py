@@ -23,7 +23,7 @@ from gateway.server.admin import Admin
 from gateway.server.assembly import make_credential, make_pages, make_protection, server_tls, upstream_tls
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
-from gateway.server.guard import Guard
+from gateway.server.guard import LAST_WORD, Guard
 from gateway.server.health import HealthServicer
 from gateway.server.heart import Heart
 from gateway.server.observer import Observer
@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 STARTING = "starting"
 DRAINING = "draining"
 NO_TOKEN = "no token from IAM"
+
+# Seconds in which calls that gRPC has accepted reach their servicers.
+SETTLED = 0.5
 
 # Seconds from one look at files to the next.
 LOOK_EVERY = 10.0
@@ -65,6 +68,8 @@ class Gateway:
     Attributes:
         addresses: What it listens on, with the ports that were chosen for `:0`. Known inside the context.
         admin_address: Where operators are answered; None where they are not.
+        drain_delay: Seconds between saying NOT_SERVING and accepting no more calls.
+        drain_grace: Seconds that calls in flight have to finish after that.
     """
 
     def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
@@ -72,11 +77,13 @@ class Gateway:
         self._shares_port = shares_port
         self._metrics = Metrics(sampled=shares_port)
         self._health = HealthServicer()
-        self._metrics.watch("ready", "1 while it serves.", lambda: not self._health.hindrances)
+        if not shares_port:  # the supervisor knows it of all of them, and when there are none
+            self._metrics.watch("ready", "1 while it serves.", lambda: not self._health.hindrances)
         self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
         self.admin_address: str | None = None
+        self.drain_delay, self.drain_grace = settings.drain_delay, settings.drain_grace
 
     async def __aenter__(self) -> Self:
         """Start.
@@ -128,13 +135,35 @@ class Gateway:
         """
         _log.info("draining")
         self._guard.drain()
-        await self._health.hinder(DRAINING, hinders=True)
-        await asyncio.sleep(self._settings.drain_delay)
+        await self.hide()
+        await asyncio.sleep(self.drain_delay)
         self._health.end_watches()
-        await self._server.stop(self._settings.drain_grace)
+        await self._stop_server()
         _log.info("stopped")
 
+    async def _stop_server(self) -> None:
+        """Accept no more calls, and wait for those in flight within the grace; those that last longer are told why.
+
+        gRPC would end those without a word; and it has been seen to wait the whole grace for a call that it never
+        handed over, so once nothing is in flight it waits no longer.
+        """
+        stopping = asyncio.create_task(self._server.stop(self.drain_grace + LAST_WORD))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.drain_grace
+        while not stopping.done() and loop.time() < deadline:
+            await asyncio.wait([stopping], timeout=min(SETTLED, deadline - loop.time()))
+            if self._guard.is_idle:
+                break
+        await self._end_calls()
+        await stopping
+
+    async def hide(self) -> None:
+        """Say NOT_SERVING, and go on serving those who come nevertheless."""
+        await self._health.hinder(DRAINING, hinders=True)
+
     async def _end_calls(self) -> None:
+        self._guard.end_calls()
+        await self._guard.last_call()
         await self._server.stop(None)
         await self._guard.last_call()
 

@@ -73,6 +73,16 @@ class Guard(grpc.aio.ServerInterceptor):
         """From here on, a call that ends before its time ends because the gateway is shutting down."""
         self._draining = True
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being served."""
+        return not self._serving
+
+    def end_calls(self) -> None:
+        """Tell all calls that are being served to end."""
+        for task in self._serving:
+            task.cancel()
+
     async def last_call(self) -> None:
         """Wait until the last call has ended; a stopped server does not, and its calls have a last word to say.
 

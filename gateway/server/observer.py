@@ -62,7 +62,8 @@ class Observer:
         self._in_flight -= 1
         seconds = time.perf_counter() - call.began
         duration, sent, received = self._ended_series(call.method, code)
-        duration.observe(seconds)
+        # From a slow bucket to a trace that is in it.
+        duration.observe(seconds, {"trace_id": call.trace.trace_id} if call.trace.sampled else None)
         if call.sent is not None:
             sent.observe(call.sent)
         if call.received is not None:

@@ -67,7 +67,9 @@ class CallSpan:
         self._tracer = tracer
         self._span = span
         self._origin = origin
-        self.trace_id = f"{span.get_span_context().trace_id:032x}"
+        context = span.get_span_context()
+        self.trace_id = f"{context.trace_id:032x}"
+        self.sampled = context.trace_flags.sampled
 
     def begin_attempt(self, target: str, resent: int) -> AttemptSpan:
         """Begin a span below."""

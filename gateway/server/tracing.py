@@ -35,6 +35,11 @@ class CallTrace(Protocol):
         """32 hexadecimal digits; empty where it is part of no trace."""
         ...
 
+    @property
+    def sampled(self) -> bool:
+        """Whether that trace is recorded, so that somebody may look it up."""
+        ...
+
     def begin_attempt(self, target: str, resent: int) -> AttemptTrace:
         """Begin a request to the upstream, which was sent so many times before."""
         ...
@@ -59,10 +64,10 @@ class Tracing(Protocol):
 class PassedOn:
     """A caller's trace, without spans of ours: what goes upstream is what came."""
 
-    __slots__ = ("headers", "trace_id")
+    __slots__ = ("headers", "sampled", "trace_id")
 
     def __init__(self, context: TraceContext) -> None:
-        self.trace_id, self.headers = context
+        self.trace_id, self.headers, self.sampled = context
 
     def begin_attempt(self, target: str, resent: int) -> PassedOn:
         """Return the same."""

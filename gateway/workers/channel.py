@@ -14,11 +14,19 @@ _LARGEST = 64 * 1024
 
 
 class Order(StrEnum):
-    """What the supervisor tells a worker."""
+    """What the supervisor tells a worker to do."""
 
+    READ_FILES = "read files"
+    HIDE = "hide"  # say NOT_SERVING, and go on
     DRAIN = "drain"
     LEAVE = "leave"
-    READ_FILES = "read files"
+
+
+class Command(msgspec.Struct, frozen=True):
+    """An order, and for a drain the seconds that calls in flight have to finish."""
+
+    order: Order
+    grace: float = 0.0
 
 
 class Pulse(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from gateway.server.admin import Admin
 from gateway.server.heart import DEAD_AFTER
 from gateway.settings.model import Settings
-from gateway.workers.channel import Order, Pulse, listen, open_pair, say
+from gateway.workers.channel import Command, Order, Pulse, listen, open_pair, say
 from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
 
@@ -65,9 +65,9 @@ class Worker:
         say(end, pickle.dumps(settings))
         listen(end, self._hear)
 
-    def tell(self, order: Order) -> None:
-        """Give it an order."""
-        say(self._end, order.encode())
+    def tell(self, order: Order, grace: float = 0.0) -> None:
+        """Give it an order, a drain with the seconds that calls in flight have to finish."""
+        say(self._end, msgspec.json.encode(Command(order, grace)))
 
     def hindrances(self) -> tuple[str, ...]:
         """Return what keeps it from serving."""
@@ -151,32 +151,48 @@ class Supervisor:
             worker.tell(Order.READ_FILES)
 
     async def _drain(self) -> None:
-        """Drain one worker after the other: while one does, those behind it take new calls."""
+        """Drain one worker after the other: while one does, those behind it take new calls.
+
+        All of it takes no longer than one process would: they say NOT_SERVING together, and where one has long calls
+        those behind it begin too, in time to give theirs a share of the grace.
+        """
         _log.info("draining")
-        self._stopping = True
-        while self._workers:
-            worker = self._workers[min(self._workers)]
-            worker.tell(Order.DRAIN)
+        await self._stop_keepers()
+        for worker in self._known():
+            worker.tell(Order.HIDE)
+        await asyncio.sleep(self._settings.drain_delay)
+        grace = self._settings.drain_grace
+        deadline = time.monotonic() + grace
+        workers = self._known()
+        for worker in workers:
+            worker.tell(Order.DRAIN, max(deadline - time.monotonic(), 0.0))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace / len(workers)):
+                    await worker.process.wait()
+        for worker in workers:
             await worker.process.wait()
             self._forget(worker)
         _log.info("stopped")
 
     async def _end_at_once(self) -> None:
+        await self._stop_keepers()
+        await asyncio.gather(*map(_leave, self._workers.values()))
+
+    async def _stop_keepers(self) -> None:
         self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*map(_leave, self._workers.values()))
+        for outcome in await asyncio.gather(*self._keepers, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     async def _keep(self, worker: Worker) -> None:
-        """Put a new worker in the place of one that ended, for as long as nobody drains."""
+        """Put a new worker in the place of one that ended, until cancelled."""
         delay = FIRST_DELAY
         while True:
             began = time.monotonic()
             code = await worker.process.wait()
             self._forget(worker)
-            if self._stopping:
-                return
             delay = FIRST_DELAY if time.monotonic() - began >= LASTED else delay
             _log.error("worker %d ended with %d; the next one in %.0f s", worker.number, code, delay)
             self._restarts.inc()
@@ -208,8 +224,8 @@ class Supervisor:
         self._restarts = Counter(
             "swr_gateway_worker_restarts", "Workers that died and were replaced.", registry=registry
         )
-        alive = Gauge("swr_gateway_workers", "Workers that run.", registry=registry)
-        alive.set_function(lambda: len(self._workers))
+        Gauge("swr_gateway_workers", "Workers that run.", registry=registry).set_function(lambda: len(self._workers))
+        Gauge("swr_gateway_ready", "Workers that serve.", registry=registry).set_function(lambda: len(self._serving()))
         if not self._settings.admin_listen:
             return ""
         admin = Admin(
@@ -231,10 +247,13 @@ class Supervisor:
         """One worker that serves is enough: connections go to those that listen."""
         if self._stopping:
             return ("draining",)
-        return () if any(not worker.hindrances() for worker in self._known()) else ("no worker serves",)
+        return () if self._serving() else ("no worker serves",)
 
     def _remarks(self) -> tuple[str, ...]:
         return tuple(worker.describe() for worker in self._known())
+
+    def _serving(self) -> list[Worker]:
+        return [worker for worker in self._known() if not worker.hindrances()]
 
     def _known(self) -> list[Worker]:
         """Return the workers there are; may be asked for by another thread."""

@@ -22,7 +22,7 @@ from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import BEAT
 from gateway.settings.model import Settings
-from gateway.workers.channel import Order, Pulse, listen, say
+from gateway.workers.channel import Command, Order, Pulse, listen, say
 
 _LARGEST = 1024 * 1024
 
@@ -45,27 +45,35 @@ def main(number: int, descriptor: int) -> None:
 
 
 async def _work(settings: Settings, end: socket.socket) -> None:
-    stop = asyncio.Event()
+    stop, hide = asyncio.Event(), asyncio.Event()
     working = asyncio.current_task()
     assert working is not None
     gateway = Gateway(settings, shares_port=True)
 
     def heard(message: bytes) -> None:
-        match message.decode():
+        if not message:  # the supervisor is gone
+            stop.set()
+            return
+        command = msgspec.json.decode(message, type=Command)
+        match command.order:
             case Order.READ_FILES:
                 gateway.look_at_files()
+            case Order.HIDE:
+                hide.set()
+            case Order.DRAIN:
+                gateway.drain_delay, gateway.drain_grace = 0.0, command.grace
+                stop.set()
             case Order.LEAVE:
                 working.cancel()
-            case _:  # Order.DRAIN, or the end of the supervisor
-                stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with gateway:
         gc.freeze()
         listen(end, heard)
-        pulse = asyncio.create_task(_tell(gateway, end))
+        tasks = asyncio.create_task(_tell(gateway, end)), asyncio.create_task(_hide(gateway, hide))
         await stop.wait()
-    pulse.cancel()
+    for task in tasks:
+        task.cancel()
 
 
 async def _tell(gateway: Gateway, end: socket.socket) -> None:
@@ -73,6 +81,11 @@ async def _tell(gateway: Gateway, end: socket.socket) -> None:
     while True:
         say(end, msgspec.json.encode(Pulse(gateway.hindrances(), gateway.remarks())))
         await asyncio.sleep(BEAT)
+
+
+async def _hide(gateway: Gateway, hide: asyncio.Event) -> None:
+    await hide.wait()
+    await gateway.hide()
 
 
 if __name__ == "__main__":
