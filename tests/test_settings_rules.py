@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -701,3 +701,100 @@ def test_no_broken_rule_shows_a_secret(auth: str, suffix: str, pems: Path, monke
         load_settings(flags)
     assert "--upstream-ca" in str(raised.value)
     assert CANARY not in f"{raised.value!r} {raised.value.problems}"
+
+
+# Workers
+
+
+@pytest.mark.parametrize("workers", ["2", "8"])
+def test_a_socket_file_is_for_one_process(workers: str, source: Source) -> None:
+    both = {**CLOUD, "listen": "127.0.0.1:1,unix:/run/gateway.sock"}
+    assert load_settings({**both, "workers": "1"}).workers == 1
+    (problem,) = problems_of({**source.give({"workers": workers}), **both}, source.file)
+    where = "only one process can listen on unix:/run/gateway.sock"
+    assert problem == f"{source.calls('workers')}: {where}: give host:port, or one worker"
+    assert load_settings({**CLOUD, "listen": "127.0.0.1:1,[::1]:1", "workers": workers}).workers == int(workers)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "1.5", "many"])
+def test_what_is_no_number_of_workers(workers: str) -> None:
+    assert places_of(problems_of({**CLOUD, "workers": workers})) == ["--workers"]
+
+
+# Tracing
+
+EXPORTER = "OTEL_TRACES_EXPORTER"
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+
+
+@pytest.fixture
+def otel(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without variables of OpenTelemetry."""
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("exporter", [None, "", "none", "otlp"])
+@pytest.mark.parametrize("protocol", [None, "", "grpc"])
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_exporters_of_traces(otel: pytest.MonkeyPatch, exporter: str | None, protocol: str | None, name: str) -> None:
+    """Empty is as good as not there: OpenTelemetry says so."""
+    for variable_of, text in ((EXPORTER, exporter), (name, protocol)):
+        if text is not None:
+            otel.setenv(variable_of, text)
+    load_settings(CLOUD)
+
+
+@pytest.mark.parametrize("exporter", ["console", "zipkin", "jaeger", "otlp,console", "OTLP", "otlp_proto_http", " "])
+def test_what_is_no_exporter_here(otel: pytest.MonkeyPatch, exporter: str) -> None:
+    otel.setenv(EXPORTER, exporter)
+    assert problems_of(CLOUD) == [f"{EXPORTER}: must be otlp or none"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_spans_go_by_grpc_only(otel: pytest.MonkeyPatch, name: str, protocol: str) -> None:
+    otel.setenv(name, protocol)
+    for off in ("", "none"):
+        otel.setenv(EXPORTER, off)
+        load_settings(CLOUD)
+    otel.setenv(EXPORTER, "otlp")
+    assert problems_of(CLOUD) == [f"{name}: must be grpc"]
+
+
+def test_the_protocol_of_traces_wins_over_the_one_of_everything(otel: pytest.MonkeyPatch) -> None:
+    everything, traces = PROTOCOLS
+    otel.setenv(EXPORTER, "otlp")
+    otel.setenv(everything, "http/protobuf")
+    otel.setenv(traces, "grpc")
+    load_settings(CLOUD)
+    otel.setenv(everything, "grpc")
+    otel.setenv(traces, "http/protobuf")
+    assert problems_of(CLOUD) == [f"{traces}: must be grpc"]
+
+
+def _missing(_: str) -> None:
+    """Find no module."""
+
+
+def _missing_parent(name: str) -> None:
+    raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("find", [_missing, _missing_parent])
+def test_an_exporter_that_is_not_installed_is_told(otel: pytest.MonkeyPatch, find: Callable[[str], None]) -> None:
+    otel.setattr("gateway.settings.rules.find_spec", find)
+    load_settings(CLOUD)
+    otel.setenv(EXPORTER, "none")
+    load_settings(CLOUD)
+    otel.setenv(EXPORTER, "otlp")
+    assert problems_of(CLOUD) == [f"{EXPORTER}: needs the extra `otel`: pip install 'swr-gateway[otel]'"]
+
+
+def test_problems_of_tracing_are_told_beside_others(otel: pytest.MonkeyPatch) -> None:
+    otel.setenv(EXPORTER, "console")
+    assert places_of(problems_of({"timeout": "soon", **TOKEN, "token": ""})) == [
+        *("--auth", "--timeout", "--upstream-url (SWR_GATEWAY_UPSTREAM_URL), --region (SWR_GATEWAY_REGION)", EXPORTER)
+    ]

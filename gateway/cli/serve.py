@@ -57,8 +57,9 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with _make(settings) as running:
-        loop.add_signal_handler(signal.SIGHUP, running.look_at_files)
+    running = _make(settings)
+    loop.add_signal_handler(signal.SIGHUP, running.look_at_files)
+    async with running:
         # What was imported lives as long as the process: no collection needs to look at it again.
         gc.freeze()
         await stop.wait()

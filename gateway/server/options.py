@@ -29,7 +29,7 @@ _FIXED = (
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL),
+    ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL),
 )
 
 

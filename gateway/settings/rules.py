@@ -28,6 +28,10 @@ LONGEST_SHOWN_PATH = 255
 
 # Tracing is off unless it names one.
 TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
+_TRACES_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+# Where it is set, Prometheus' library keeps metrics in files of that folder.
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 # Where the first is given, the second must be.
 _TOGETHER = (
@@ -54,6 +58,8 @@ def find_contradictions(settings: Settings, given: AbstractSet[str], places: Map
     yield from _file_problems(settings, places)
     yield from _worker_problems(settings, places)
     yield from _tracing_problems()
+    if _METRICS_FOLDER in os.environ:
+        yield f"{_METRICS_FOLDER}: must not be set: workers have a folder of their own for metrics"
     if not settings.allow_insecure:
         yield from _exposed_credentials(settings, places)
 
@@ -141,9 +147,10 @@ def _tracing_problems() -> Iterator[str]:
         yield f"{TRACES_EXPORTER}: must be otlp or none"
     elif not _is_installed("opentelemetry.exporter.otlp.proto.grpc"):
         yield f"{TRACES_EXPORTER}: needs the extra `otel`: pip install 'swr-gateway[otel]'"
-    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        if os.environ.get(name, "grpc") != "grpc":
-            yield f"{name}: must be grpc"
+    # The first that is not empty counts.
+    given = [name for name in _TRACES_PROTOCOLS if os.environ.get(name)]
+    if given and os.environ[given[0]] != "grpc":
+        yield f"{given[0]}: must be grpc"
 
 
 def _is_installed(module: str) -> bool:

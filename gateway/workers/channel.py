@@ -65,6 +65,11 @@ def listen(end: socket.socket, heard: Callable[[bytes], None]) -> None:
     loop.add_reader(end, read)
 
 
+def deafen(end: socket.socket) -> None:
+    """Listen no more."""
+    asyncio.get_running_loop().remove_reader(end)
+
+
 def say(end: socket.socket, message: bytes) -> None:
     """Send a message; one that nobody takes is lost, for a pulse is out of date soon and an order needs a listener."""
     with suppress(OSError):

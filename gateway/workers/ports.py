@@ -55,7 +55,10 @@ def _hold(address: str, held: ExitStack) -> str:
                 port = str(alone.getsockname()[1])
             shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
             shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            # As above; but only to bind, for whoever has it too may take a port that is held and not listened on.
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             shared.bind((where[0], int(port), *where[2:]))
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         raise ListenError("--listen", address, error.strerror or "not an address of this machine") from error
     return f"{host}:{port}"

@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import pickle
-import socket
-import sys
 import time
-from asyncio.subprocess import DEVNULL, Process
 from contextlib import AsyncExitStack, suppress
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 
 from gateway.server.admin import Admin
 from gateway.server.heart import DEAD_AFTER
 from gateway.settings.model import Settings
-from gateway.workers.channel import Command, Order, Pulse, listen, open_pair, say
+from gateway.workers.channel import Order
+from gateway.workers.collector import WorkersCollector
 from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
+from gateway.workers.process import LEAVE_TIMEOUT, Worker, leave, start_worker, starts
 
 _log = logging.getLogger(__name__)
 
@@ -35,59 +31,6 @@ _log = logging.getLogger(__name__)
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 LASTED = 60.0
-# Seconds that workers have to leave at once, before they are killed.
-LEAVE_TIMEOUT = 5.0
-
-_STARTING = Pulse(hindrances=("starting",))
-
-
-class Worker:
-    """A process that serves, and what it last said of itself.
-
-    Args:
-        number: Counts from 1.
-        process: The process.
-        settings: What it shall serve.
-        end: The channel to it.
-
-    Attributes:
-        number: Its number.
-        started: Set when it serves.
-    """
-
-    def __init__(self, number: int, process: Process, settings: Settings, end: socket.socket) -> None:
-        self.number = number
-        self.process = process
-        self.started = asyncio.Event()
-        self._end = end
-        self._pulse = _STARTING
-        self._heard_at = time.monotonic()
-        say(end, pickle.dumps(settings))
-        listen(end, self._hear)
-
-    def tell(self, order: Order, grace: float = 0.0) -> None:
-        """Give it an order, a drain with the seconds that calls in flight have to finish."""
-        say(self._end, msgspec.json.encode(Command(order, grace)))
-
-    def hindrances(self) -> tuple[str, ...]:
-        """Return what keeps it from serving."""
-        return self._pulse.hindrances
-
-    def describe(self) -> str:
-        """Return how it is, in a line for operators."""
-        return f"worker {self.number}: {', '.join(self._pulse.hindrances or ('ok', *self._pulse.remarks))}"
-
-    def silence(self) -> float:
-        """Return the seconds since it was last heard of."""
-        return time.monotonic() - self._heard_at
-
-    def _hear(self, message: bytes) -> None:
-        if message:
-            self._pulse = msgspec.json.decode(message, type=Pulse)
-            self._heard_at = time.monotonic()
-            self.started.set()
-        else:
-            self._end.close()
 
 
 class Supervisor:
@@ -121,12 +64,12 @@ class Supervisor:
             operators = await self._open_admin(stack)
             stack.push_async_callback(self._end_at_once)
             await self._start(1)
-            if not await _starts(self._workers[1]):
+            if not await starts(self._workers[1]):
                 raise WorkerError
             for number in range(2, self._settings.workers + 1):
                 await self._start(number)
             self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers.values()]
-            await asyncio.gather(*map(_starts, self._workers.values()))
+            await asyncio.gather(*map(starts, self._workers.values()))
             self._resources = stack.pop_all()
         _log.info(
             "serving on %s, upstream %s%s, %d workers",
@@ -169,14 +112,16 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace / len(workers)):
                     await worker.process.wait()
-        for worker in workers:
-            await worker.process.wait()
-            self._forget(worker)
+        with suppress(TimeoutError):  # one that does not end is killed, as those are that shall leave at once
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT):
+                await asyncio.gather(*(worker.process.wait() for worker in workers))
         _log.info("stopped")
 
     async def _end_at_once(self) -> None:
         await self._stop_keepers()
-        await asyncio.gather(*map(_leave, self._workers.values()))
+        await asyncio.gather(*map(leave, self._workers.values()))
+        for worker in self._known():
+            self._forget(worker)
 
     async def _stop_keepers(self) -> None:
         self._stopping = True
@@ -196,31 +141,32 @@ class Supervisor:
             delay = FIRST_DELAY if time.monotonic() - began >= LASTED else delay
             _log.error("worker %d ended with %d; the next one in %.0f s", worker.number, code, delay)
             self._restarts.inc()
+            worker, delay = await self._restart(worker.number, delay)
+
+    async def _restart(self, number: int, delay: float) -> tuple[Worker, float]:
+        """Start a worker after a delay, and again after a longer one where the machine has no room for it."""
+        while True:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
-            worker = await self._start(worker.number)
+            try:
+                return await self._start(number), delay
+            except OSError as error:
+                _log.error("worker %d cannot be started: %s; the next one in %.0f s", number, error.strerror, delay)
 
     async def _start(self, number: int) -> Worker:
-        ours, theirs = open_pair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway.workers.worker", str(number), str(theirs.fileno())),
-                stdin=DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self._folder},
-            )
         settings = self._settings.model_copy(update={"listen": self.addresses})
-        worker = self._workers[number] = Worker(number, process, settings, ours)
+        worker = self._workers[number] = await start_worker(number, settings, self._folder)
         return worker
 
     def _forget(self, worker: Worker) -> None:
         if self._workers.pop(worker.number, None) is worker:
+            worker.close()
             mark_process_dead(worker.process.pid, self._folder)  # type: ignore[no-untyped-call]
 
     async def _open_admin(self, stack: AsyncExitStack) -> str:
         """Answer operators for all workers; return how that is logged."""
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        WorkersCollector(registry, self._folder)  # type: ignore[no-untyped-call]
         self._restarts = Counter(
             "swr_gateway_worker_restarts", "Workers that died and were replaced.", registry=registry
         )
@@ -257,24 +203,6 @@ class Supervisor:
 
     def _known(self) -> list[Worker]:
         """Return the workers there are; may be asked for by another thread."""
-        return [self._workers[number] for number in sorted(self._workers)]
-
-
-async def _starts(worker: Worker) -> bool:
-    """Wait until a worker serves or has ended; tell which."""
-    started, ended = (asyncio.ensure_future(one) for one in (worker.started.wait(), worker.process.wait()))
-    await asyncio.wait((started, ended), return_when=asyncio.FIRST_COMPLETED)
-    started.cancel()
-    ended.cancel()
-    return worker.started.is_set()
-
-
-async def _leave(worker: Worker) -> None:
-    """End a worker at once, the hard way if need be."""
-    worker.tell(Order.LEAVE)
-    try:
-        async with asyncio.timeout(LEAVE_TIMEOUT):
-            await worker.process.wait()
-    except TimeoutError:
-        worker.process.kill()
-        await worker.process.wait()
+        workers = list(self._workers.values())
+        workers.sort(key=lambda worker: worker.number)
+        return workers

@@ -63,8 +63,11 @@ async def _work(settings: Settings, end: socket.socket) -> None:
             case Order.DRAIN:
                 gateway.drain_delay, gateway.drain_grace = 0.0, command.grace
                 stop.set()
-            case Order.LEAVE:
+            case Order.LEAVE if stop.is_set():
                 working.cancel()
+            case Order.LEAVE:
+                gateway.drain_delay = gateway.drain_grace = 0.0
+                stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with gateway:

@@ -1,0 +1,302 @@
+"""Connections themselves: pings, their age, and what channelz tells of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_channelz.v1 import channelz_pb2
+from grpc_channelz.v1.channelz_pb2_grpc import ChannelzStub
+
+from certificates import CA, Pair, issue, pem_of
+from conftest import Connect
+from failures import failure_of
+from gateway.server.gateway import Gateway
+from gateway.server.options import KEEPALIVE_TIME, MIN_PING_INTERVAL, server_options
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import ScriptedUpstream, page
+
+REQUEST = repos_pb2.ListReposRequest()
+PATIENCE = 20.0
+
+
+def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
+    defaults: dict[str, object] = {
+        "auth": "none",
+        "listen": "127.0.0.1:0",
+        "admin_listen": None,
+        "upstream_url": upstream.url,
+        "drain_grace": "1s",
+    }
+    return Settings(**defaults | more)
+
+
+# HTTP/2 by hand
+
+
+class Kind(IntEnum):
+    """Of a frame, as far as they are looked at."""
+
+    SETTINGS = 4
+    PING = 6
+    GOAWAY = 7
+
+
+ACK = 1
+NO_ERROR, ENHANCE_YOUR_CALM = 0, 11
+
+
+@dataclass(frozen=True)
+class Frame:
+    kind: int
+    flags: int
+    payload: bytes
+
+    def bytes(self) -> bytes:
+        return len(self.payload).to_bytes(3, "big") + bytes((self.kind, self.flags)) + bytes(4) + self.payload
+
+
+@dataclass(frozen=True)
+class Goaway:
+    """Why a server says that a connection ends."""
+
+    error: int
+    debug: bytes
+
+
+class Peer:
+    """A client that speaks no more of HTTP/2 than a test says."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._unanswered = 1  # settings
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(Kind.SETTINGS, 0, b"").bytes())
+
+    async def ping(self) -> Goaway | None:
+        """Ping; return None where the connection goes on."""
+        # The end is told behind the answer, and before the answer to what comes next.
+        self._writer.write(Frame(Kind.PING, 0, b"whatever").bytes() + Frame(Kind.SETTINGS, 0, b"").bytes())
+        self._unanswered += 1
+        async with asyncio.timeout(PATIENCE):
+            while self._unanswered:
+                frame = await self._read()
+                if frame.kind == Kind.GOAWAY:
+                    return _read_goaway(frame)
+                self._unanswered -= (frame.kind, frame.flags) == (Kind.SETTINGS, ACK)
+        return None
+
+    async def end(self) -> Goaway:
+        """Wait for the end."""
+        async with asyncio.timeout(PATIENCE):
+            while (frame := await self._read()).kind != Kind.GOAWAY:
+                pass
+        return _read_goaway(frame)
+
+    async def _read(self) -> Frame:
+        head = await self._reader.readexactly(9)
+        return Frame(head[3], head[4], await self._reader.readexactly(int.from_bytes(head[:3], "big")))
+
+
+def _read_goaway(frame: Frame) -> Goaway:
+    return Goaway(int.from_bytes(frame.payload[4:8], "big"), frame.payload[8:])
+
+
+@asynccontextmanager
+async def peer(address: str) -> AsyncIterator[Peer]:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.close()
+
+
+# Pings
+
+
+async def test_who_pings_far_too_often_is_cut_off_and_told_why(upstream: ScriptedUpstream) -> None:
+    async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0]) as client:
+        for _ in range(10):
+            goaway = await client.ping()
+            if goaway is not None:
+                break
+        assert goaway == Goaway(ENHANCE_YOUR_CALM, b"too_many_pings")
+
+
+async def test_who_pings_as_a_proxy_does_is_not_cut_off(upstream: ScriptedUpstream) -> None:
+    """Two strikes are forgiven; a ping after the least interval is none, as it would be with gRPC's own defaults."""
+    async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0]) as client:
+        for _ in range(3):
+            assert await client.ping() is None
+        await asyncio.sleep(MIN_PING_INTERVAL / 1000 + 0.1)  # the time itself is what is tested
+        assert await client.ping() is None
+
+
+def test_pings_of_proxies_are_not_too_many_and_ours_are_sent_before_load_balancers_hang_up() -> None:
+    options = dict(server_options(Settings(), shares_port=False))
+    # Envoy and gRPC's clients ping every 10 s at the fastest, give or take a bit.
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] <= 5_000
+    assert options["grpc.keepalive_permit_without_calls"] == 1
+    # Some load balancers drop what was idle for a minute.
+    assert KEEPALIVE_TIME < 60_000
+    assert options["grpc.keepalive_time_ms"] == KEEPALIVE_TIME
+
+
+def test_grpc_knows_all_options() -> None:
+    """It says nothing of those that it does not know."""
+    library = import_module("grpc._cython.cygrpc").__file__
+    assert library is not None
+    known = Path(library).read_bytes()
+    given = dict(server_options(Settings(), shares_port=False))
+    assert [name for name in given if name.encode() + b"\0" not in known] == []
+
+
+# Age
+
+AGE = "grpc.max_connection_age_ms"
+
+
+async def test_a_connection_of_age_ends_with_the_words_of_it(upstream: ScriptedUpstream) -> None:
+    async with (
+        Gateway(settings(upstream, max_connection_age="200ms")) as gateway,
+        peer(gateway.addresses[0]) as client,
+    ):
+        assert await client.end() == Goaway(NO_ERROR, b"max_age")
+
+
+def channelz_stub(channel: grpc.aio.Channel) -> Any:
+    """The library's stubs know no methods."""
+    stub: Any = ChannelzStub
+    return stub(channel)
+
+
+async def connections(channel: grpc.aio.Channel) -> set[int]:
+    """Return the connections to all servers of this process, by the numbers that channelz gives them."""
+    stub = channelz_stub(channel)
+    found: set[int] = set()
+    for server in (await stub.GetServers(channelz_pb2.GetServersRequest())).server:
+        request = channelz_pb2.GetServerSocketsRequest(server_id=server.ref.server_id)
+        found |= {socket.socket_id for socket in (await stub.GetServerSockets(request)).socket_ref}
+    return found
+
+
+async def test_no_call_fails_when_connections_are_of_age_and_a_long_one_outlives_its_own(
+    upstream: ScriptedUpstream,
+) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page('[{"name":"late"}]')), page("[]"))
+    given = settings(upstream, max_connection_age="200ms", channelz=True, coalesce=False, timeout="1h")
+    async with (
+        Gateway(given) as gateway,
+        grpc.aio.insecure_channel(gateway.addresses[0]) as channel,
+    ):
+        stub = RepoServiceStub(channel)
+        late = stub.StreamRepos(repos_pb2.StreamReposRequest())
+        async with asyncio.timeout(PATIENCE):
+            await upstream.arrived.wait()
+            first = await connections(channel)
+            seen = set(first)
+            while len(seen) < len(first) + 3:
+                seen |= await connections(channel)
+                assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+        release.set()
+        (message,) = [message async for message in late]
+        assert message.repos[0].name == "late"
+
+
+@pytest.mark.parametrize(
+    ("given", "milliseconds"),
+    [
+        pytest.param("5m", 300_000, id="as it is by default"),
+        pytest.param("500ms", 500, id="less than a second"),
+        pytest.param("600h", 2**31 - 1, id="more than gRPC can count"),
+        pytest.param("250000h", 2**31 - 1, id="the most"),
+    ],
+)
+def test_the_age_in_milliseconds(given: str, milliseconds: int) -> None:
+    options = dict(server_options(Settings.model_validate({"max_connection_age": given}), shares_port=False))
+    assert options[AGE] == milliseconds
+    assert "grpc.max_connection_age_grace_ms" not in options
+
+
+def test_the_age_is_five_minutes_unless_said_otherwise() -> None:
+    assert dict(server_options(Settings(), shares_port=False))[AGE] == 300_000
+
+
+def test_without_an_age_connections_live_on() -> None:
+    assert AGE not in dict(server_options(Settings(max_connection_age=0), shares_port=False))
+
+
+@pytest.mark.parametrize("shares_port", [False, True])
+def test_ports_are_shared_only_where_asked_for(shares_port: bool) -> None:
+    assert dict(server_options(Settings(), shares_port=shares_port))["grpc.so_reuseport"] == shares_port
+
+
+# Channelz
+
+
+async def test_channelz_tells_of_connections_where_it_is_on(connect: Connect, upstream: ScriptedUpstream) -> None:
+    channel = await connect(upstream.url, channelz=True)
+    await RepoServiceStub(channel).ListRepos(REQUEST)
+    reply = await channelz_stub(channel).GetServers(channelz_pb2.GetServersRequest())
+    assert any(server.data.calls_succeeded for server in reply.server)
+
+
+async def test_channelz_is_off_unless_asked_for(connect: Connect, upstream: ScriptedUpstream) -> None:
+    stub = channelz_stub(await connect(upstream.url))
+    for call in (
+        stub.GetServers(channelz_pb2.GetServersRequest()),
+        stub.GetTopChannels(channelz_pb2.GetTopChannelsRequest()),
+    ):
+        assert (await failure_of(call)).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.fixture
+def mutual_tls(tmp_path: Path) -> dict[str, Path]:
+    server = issue("127.0.0.1")
+    contents = {"tls_cert": server.chain, "tls_key": server.key, "tls_client_ca": pem_of(CA)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: tmp_path / name for name in contents}
+
+
+ALLOWED, STRANGER = issue("good.corp.example"), issue("bad.corp.example")
+
+
+@pytest.mark.parametrize(
+    ("caller", "code"),
+    [
+        pytest.param(ALLOWED, grpc.StatusCode.OK, id="allowed"),
+        pytest.param(STRANGER, grpc.StatusCode.PERMISSION_DENIED, id="not allowed"),
+        pytest.param(None, grpc.StatusCode.UNAVAILABLE, id="without a certificate"),
+    ],
+)
+async def test_channelz_is_as_closed_as_the_rest(
+    upstream: ScriptedUpstream, mutual_tls: dict[str, Path], caller: Pair | None, code: grpc.StatusCode
+) -> None:
+    given = settings(upstream, channelz=True, tls_allowed_sans="good.corp.example", **mutual_tls)
+    pair = (caller.key, caller.chain) if caller else (None, None)
+    credentials = grpc.ssl_channel_credentials(pem_of(CA), *pair)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with (
+        Gateway(given) as gateway,
+        grpc.aio.secure_channel(gateway.addresses[0], credentials, options) as channel,
+    ):
+        stub = channelz_stub(channel)
+        calls = (
+            stub.GetServers(channelz_pb2.GetServersRequest()),
+            stub.GetTopChannels(channelz_pb2.GetTopChannelsRequest()),
+            RepoServiceStub(channel).ListRepos(REQUEST),
+        )
+        assert [await call.code() for call in calls] == [code] * 3
