@@ -73,9 +73,7 @@ class Metrics:
         self._describe_requests()
         self._describe_ourselves()
 
-    def watch(
-        self, name: str, text: str, read: Callable[[], float], together: Together = "livesum", unit: str = ""
-    ) -> None:
+    def watch(self, name: str, text: str, read: Callable[[], float], together: Together = "livesum") -> None:
         """Show a number that is asked for.
 
         Args:
@@ -83,9 +81,8 @@ class Metrics:
             text: What it is.
             read: Returns it; called from any thread.
             together: How the numbers of several processes are one.
-            unit: Of the number, the end of its name.
         """
-        gauge = Gauge(f"swr_gateway_{name}", text, unit=unit, registry=self.registry, multiprocess_mode=together)
+        gauge = Gauge(f"swr_gateway_{name}", text, registry=self.registry, multiprocess_mode=together)
         if self._watched is None:
             gauge.set_function(read)
         else:

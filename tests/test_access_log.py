@@ -97,6 +97,18 @@ async def test_a_failure_has_its_reason_and_phase(upstream: ScriptedUpstream, li
     assert "upstream_status" not in line
 
 
+@pytest.mark.parametrize("coalesce", [True, False])
+async def test_a_call_whose_time_ends_says_where_it_went(
+    upstream: ScriptedUpstream, lines: Lines, coalesce: bool
+) -> None:
+    upstream.play((Act.STALL,))
+    async with gateway(upstream, timeout="200ms", coalesce=coalesce) as stub:
+        await failure_of(stub.ListRepos(REQUEST))
+    (line,) = lines()
+    assert line["reason"] == "UPSTREAM_TIMEOUT"
+    assert 100 < line["upstream_ms"] <= line["duration_ms"]
+
+
 async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(answer(404))
     async with gateway(upstream) as stub:

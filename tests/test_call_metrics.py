@@ -90,6 +90,15 @@ async def test_an_abort_of_the_librarys_own_servicers_has_its_status(upstream: S
     assert gateway.call("duration_seconds_count", "grpc.health.v1.Health/Check", "NOT_FOUND") == 1
 
 
+async def test_a_code_that_a_servicer_sets_is_the_status(upstream: ScriptedUpstream) -> None:
+    async with watched(upstream, channelz=True) as gateway:
+        get_channel = gateway.channel.unary_unary("/grpc.channelz.v1.Channelz/GetChannel")
+        failure = await failure_of(get_channel(b"\x08\xbf\x84\x3d"))
+    assert failure.code is grpc.StatusCode.NOT_FOUND
+    assert gateway.call("duration_seconds_count", "grpc.channelz.v1.Channelz/GetChannel", "NOT_FOUND") == 1
+    assert not gateway.labels("swr_gateway_call_failures_total")
+
+
 async def test_a_method_that_nobody_serves_has_no_name(upstream: ScriptedUpstream) -> None:
     async with watched(upstream) as gateway:
         for number in range(3):
@@ -126,6 +135,15 @@ async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(upstr
         counted = gateway.value("http_client_request_duration_seconds_count", **everything)
         outcomes[labels["http_response_status_code"], labels["error_type"]] = counted
     assert outcomes == {("200", ""): 1, ("503", "UPSTREAM_UNAVAILABLE"): 1, ("", "UPSTREAM_TIMEOUT"): 1}
+
+
+async def test_made_up_statuses_are_told_by_their_class(upstream: ScriptedUpstream) -> None:
+    upstream.play(*(answer(status) for status in (404, 499, 700, 799)))
+    async with watched(upstream) as gateway:
+        for _ in range(4):
+            await failure_of(gateway.stub.ListRepos(REQUEST))
+    series = gateway.labels("http_client_request_duration_seconds_count")
+    assert {labels["http_response_status_code"] for labels in series} == {"404", "4xx", "7xx"}
 
 
 async def test_shared_calls_are_calls_of_their_own_with_the_work_of_one(upstream: ScriptedUpstream) -> None:

@@ -183,6 +183,29 @@ async def test_nothing_of_a_call_is_left_when_the_drain_is_cut_short(
         assert (await failure_of(call)).reason == "GATEWAY_DRAINING"
 
 
+async def test_files_are_looked_at_again_although_a_look_failed(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Part:
+        def __init__(self) -> None:
+            self.fails = True
+
+        def look_at_files(self) -> None:
+            if self.fails:
+                self.fails = False
+                raise RuntimeError("can't start new thread")
+            loop.call_soon_threadsafe(looked.set)
+
+    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    async with Gateway(settings(upstream)) as gateway:
+        gateway._with_files = (Part(),)
+        await asyncio.wait_for(looked.wait(), 10)
+    assert "files were not looked at" in caplog.text
+
+
 async def test_calls_are_served_during_the_delay_of_the_drain(upstream: ScriptedUpstream) -> None:
     gateway = await Gateway(settings(upstream, drain_delay="1h")).__aenter__()
     async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:

@@ -798,3 +798,9 @@ def test_problems_of_tracing_are_told_beside_others(otel: pytest.MonkeyPatch) ->
     assert places_of(problems_of({"timeout": "soon", **TOKEN, "token": ""})) == [
         *("--auth", "--timeout", "--upstream-url (SWR_GATEWAY_UPSTREAM_URL), --region (SWR_GATEWAY_REGION)", EXPORTER)
     ]
+
+
+@pytest.mark.parametrize("name", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
+def test_metrics_are_not_kept_in_somebody_elses_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "/tmp")
+    assert problems_of(CLOUD) == [f"{name}: must not be set: workers have a folder of their own for metrics"]

@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from conftest import Connect
 from failures import failure_of
 from gateway.server import spans
+from gateway.server.errors import TracingError
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -185,6 +186,24 @@ async def test_the_service_is_named_and_the_environment_names_it_otherwise(
     async with gateway(upstream) as stub:
         await stub.ListRepos(REQUEST)
     assert [resource["service.name"] for resource in receiver.resources] == ["swr-gateway", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+    ],
+)
+@pytest.mark.usefixtures("receiver")
+async def test_what_the_library_does_not_take_is_told_at_the_start(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(TracingError, match=r"^OTEL_TRACES_EXPORTER: tracing cannot start"):
+        async with gateway(upstream):
+            pass
 
 
 @pytest.mark.parametrize(("name", "value"), [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")])

@@ -630,10 +630,9 @@ async def test_a_worker_that_is_killed_is_replaced_and_calls_go_on(launch: Launc
         os.kill(before[1], signal.SIGKILL)
         assert await in_flight.code() is grpc.StatusCode.UNAVAILABLE
         await fleet.logs(r"^worker 1 ended with -9; the next one in 1 s$", level="error")
-        dead = await metrics_of(fleet.operators)
-        assert dead.one("swr_gateway_workers") == 1
-        assert dead.one("swr_gateway_ready") == 1
-        assert dead.one("swr_gateway_calls_in_flight") == 0
+        # What the other one does is sampled.
+        gone = {"swr_gateway_workers": 1, "swr_gateway_ready": 1, "swr_gateway_calls_in_flight": 0}
+        dead = await until_metrics(fleet.operators, **gone)
         assert dead.one("swr_gateway_worker_restarts_total") == 1
         assert (await ask(fleet.operators, "/readyz"))[0] == 200
         while 1 not in fleet.workers():
@@ -825,6 +824,53 @@ async def test_no_worker_is_started_during_the_drain(
     assert started == {2}
 
 
+async def test_who_takes_the_place_of_a_dead_worker_goes_on_with_its_files(
+    supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of each process would pile up, and be read with every look at the metrics."""
+    monkeypatch.setattr(supervisor_module, "FIRST_DELAY", 0.01)
+    supervisor = await supervise()
+    files = set(os.listdir(supervisor._folder))
+    for _ in range(2):
+        before = supervisor._workers[1]
+        before.process.kill()
+        await until(lambda old=before: supervisor._workers.get(1) not in (None, old))  # type: ignore[misc]
+        await until_metrics(operators_of(caplog), swr_gateway_ready=2)
+    assert set(os.listdir(supervisor._folder)) == files
+
+
+async def test_a_worker_that_has_drained_is_gone_and_one_that_starts_has_no_loop_yet(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "DEAD_AFTER", -1.0)
+    release = asyncio.Event()
+    settings = Settings(upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen=None, workers=2)
+    supervisor = await Supervisor(settings).__aenter__()
+    assert [problem.partition(":")[0] for problem in supervisor._problems()] == ["worker 1", "worker 2"]
+    supervisor._workers[1].started.clear()
+    assert [problem.partition(":")[0] for problem in supervisor._problems()] == ["worker 2"]
+    async with connect(supervisor.addresses[0]) as channel:
+        call = await hold(upstream, channel, release)
+        leaving = asyncio.create_task(supervisor.__aexit__(None, None, None))
+        await until(lambda: len(supervisor._workers) == 1)
+        release.set()
+        await call
+        await leaving
+    assert not supervisor._workers
+
+
+async def test_one_address_of_a_name_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers often have `::1` for localhost, and no IPv6."""
+    found = socket.getaddrinfo("127.0.0.1", 0, type=socket.SOCK_STREAM)
+    foreign = socket.getaddrinfo("203.0.113.1", 0, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*foreign, *found])
+    with SharedPorts(("localhost:0",)) as ports:
+        assert re.fullmatch(r"localhost:[1-9]\d*", ports.addresses[0])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: foreign)
+    with pytest.raises(ListenError, match="--listen: cannot listen on localhost:0: not an address of this machine"):
+        SharedPorts(("localhost:0",)).__enter__()
+
+
 async def test_a_worker_that_does_not_start_is_an_error(
     supervise: Supervise, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -837,7 +883,7 @@ async def test_metrics_are_shown_although_a_worker_has_just_made_a_file_for_its_
     supervise: Supervise, caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor = await supervise()
-    with open(f"{supervisor._folder}/counter_1.db", "xb"):  # noqa: ASYNC230, PTH123 - empty, as it is for a moment
+    with open(f"{supervisor._folder}/counter_3.db", "xb"):  # noqa: ASYNC230, PTH123 - empty, as it is for a moment
         pass
     assert (await metrics_of(operators_of(caplog))).one("swr_gateway_workers") == 2
 

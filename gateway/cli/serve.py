@@ -13,7 +13,7 @@ import click
 from gateway.cli.options import with_settings
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
-from gateway.server.errors import ListenError
+from gateway.server.errors import StartError
 from gateway.settings.model import Settings
 from gateway.workers.errors import WorkerError
 
@@ -36,7 +36,7 @@ def command(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(_serve(settings))
-    except (ListenError, BadFileError) as error:
+    except (StartError, BadFileError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except (WorkerError, asyncio.CancelledError):
@@ -57,6 +57,8 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    # To import what runs takes a while.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     running = _make(settings)
     loop.add_signal_handler(signal.SIGHUP, running.look_at_files)
     async with running:

@@ -79,7 +79,7 @@ class Flights(Generic[Result]):
             return await within(deadline, flight, waiter)
         finally:
             if spent is not None:
-                spent.add(flight)
+                spent.add(flight.so_far())
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # who left in this very moment does not hear of it, and that is no warning
             del flight.waiters[waiter]

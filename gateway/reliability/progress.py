@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, DEADLINE_EXCEEDED, GatewayError
 
@@ -68,6 +69,8 @@ class Progress(Spent):
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
         self._deadline = deadline
+        self._doing = ""
+        self._since = 0.0
         self.waiting_for = CREDENTIAL_UNAVAILABLE
         self.phase = ""
         self.failure: GatewayError | None = None
@@ -76,6 +79,25 @@ class Progress(Spent):
     def deadline(self) -> Deadline:
         """Return when nobody will wait any more, as of now."""
         return self._deadline
+
+    def begin(self, doing: Literal["queued", "fetching"]) -> None:
+        """Spend time on something from now on."""
+        self._doing, self._since = doing, time.monotonic()
+
+    def end(self) -> float:
+        """Do nothing more; return the seconds of what was done."""
+        seconds = time.monotonic() - self._since
+        setattr(self, self._doing, getattr(self, self._doing) + seconds)
+        self._doing = ""
+        return seconds
+
+    def so_far(self) -> Spent:
+        """Return what the work has taken, with what is being done."""
+        spent = Spent()
+        spent.add(self)
+        if self._doing:
+            setattr(spent, self._doing, getattr(spent, self._doing) + time.monotonic() - self._since)
+        return spent
 
     def pause(self, until: float, failure: GatewayError) -> None:
         """Note that the work stands still until a time, because of a failure."""

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 
-class ListenError(Exception):
+class StartError(Exception):
+    """A gateway that cannot start; the text is for operators, and names the setting."""
+
+
+class TracingError(StartError):
+    """OpenTelemetry does not take what its variables say.
+
+    Args:
+        problem: Why not.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"OTEL_TRACES_EXPORTER: tracing cannot start as the variables OTEL_... say: {problem}")
+
+
+class ListenError(StartError):
     """An address that cannot be listened on.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from google.rpc import code_pb2
@@ -26,6 +27,7 @@ from gateway.reliability.turns import Turns
 from gateway.server.call import Call
 from gateway.server.tracing import AttemptTrace
 from gateway.upstream.client import Answer, UpstreamClient
+from gateway.upstream.session import host_and_port
 
 # A request that was cut off by those who wait for it has been slow after so many seconds: that says something of the
 # upstream, whereas a caller in a hurry says nothing.
@@ -34,6 +36,8 @@ SLOW = 1.0
 # Results in metrics that are no reasons of failures.
 ANSWERED = "ok"
 CUT_OFF = "CUT_OFF"
+
+_STATUSES = frozenset(int(status) for status in HTTPStatus)
 
 # Where a request could not be sent again, the answer to the one before says more.
 _NOT_SENT = (GATEWAY_OVERLOADED, UPSTREAM_CIRCUIT_OPEN)
@@ -121,13 +125,13 @@ class PageFetcher:
         return delay
 
     async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
-        turns, now = self._protection.turns, asyncio.get_running_loop().time
+        turns = self._protection.turns
         progress.waiting_for, progress.phase = GATEWAY_OVERLOADED, "queue"
-        came = now()
+        progress.begin("queued")
         try:
             await turns.take()
         finally:
-            progress.queued += now() - came
+            progress.end()
         try:
             return await self._through_circuit(target, call, sign_in, progress)
         finally:
@@ -147,6 +151,7 @@ class PageFetcher:
         progress.attempts += 1
         progress.waiting_for, progress.status = UPSTREAM_TIMEOUT, 0
         result, outcome = CUT_OFF, Outcome.NOTHING
+        progress.begin("fetching")
         headers = {"X-Request-Id": call.request_id, **trace.headers, **sign_in.headers}
         try:
             answer = await self._upstream.get(target, headers=headers, secrets=sign_in.secrets, progress=progress)
@@ -160,11 +165,11 @@ class PageFetcher:
             raise
         finally:
             breaker.settle(ticket, outcome, now())
-            self._note_attempt(progress, now() - began, result, trace)
+            self._note_attempt(progress, result, trace)
         return answer
 
-    def _note_attempt(self, progress: Progress, seconds: float, result: str, trace: AttemptTrace) -> None:
-        progress.fetching += seconds
+    def _note_attempt(self, progress: Progress, result: str, trace: AttemptTrace) -> None:
+        seconds = progress.end()
         reason = "" if result == ANSWERED else result
         trace.end(progress.status, reason)
         attempts, duration = self._series(progress.status, result)
@@ -176,10 +181,17 @@ class PageFetcher:
         series = self._known_series.get((status, result))
         if series is None:
             reason = "" if result == ANSWERED else result
-            host, port = self._upstream.host_and_port
-            duration = self._metrics.request_seconds.labels("GET", host, str(port), str(status or ""), reason)
+            host, port = host_and_port(self._upstream.origin)
+            duration = self._metrics.request_seconds.labels("GET", host, str(port), _label_of(status), reason)
             series = self._known_series[status, result] = self._metrics.attempts.labels(result), duration
         return series
+
+
+def _label_of(status: int) -> str:
+    """Return a status for metrics: an upstream can make up hundreds of them."""
+    if not status:
+        return ""
+    return str(status) if status in _STATUSES else f"{status // 100}xx"
 
 
 def _outcome_of(error: GatewayError) -> Outcome:

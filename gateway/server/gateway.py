@@ -98,7 +98,9 @@ class Gateway:
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             servicer = await self._open_servicer(stack)
-            await self._open_admin(stack)
+            heart = Heart(self._metrics)
+            await stack.enter_async_context(_background(heart.keep_beating()))
+            await self._open_admin(heart, stack)
             admit = AllowedCallers(settings.tls_allowed_sans).check
             self._guard = Guard(admit, Observer(self._metrics, AccessLog(self._metrics), tracing))
             self._server = grpc.aio.server(
@@ -167,9 +169,7 @@ class Gateway:
         await self._server.stop(None)
         await self._guard.last_call()
 
-    async def _open_admin(self, stack: AsyncExitStack) -> None:
-        heart = Heart(self._metrics)
-        await stack.enter_async_context(_background(heart.keep_beating()))
+    async def _open_admin(self, heart: Heart, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:
             admin = Admin(
                 self._settings.admin_listen,
@@ -213,9 +213,13 @@ class Gateway:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._look_now.wait()
             self._look_now.clear()
-            for part in self._with_files:
-                # A file system may hang, and reading authorities takes a while.
-                await asyncio.to_thread(part.look_at_files)
+            try:
+                for part in self._with_files:
+                    # A file system may hang, and reading authorities takes a while.
+                    await asyncio.to_thread(part.look_at_files)
+            except (OSError, RuntimeError):
+                # No room for a thread: the next look may be luckier, and without one certificates would run out.
+                _log.exception("files were not looked at")
 
     def look_at_files(self) -> None:
         """Have certificates, keys and tokens that changed read again now."""

@@ -31,6 +31,7 @@ from gateway.server.observer import Observer
 _log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_FINE = (None, grpc.StatusCode.OK)
 _NUMBERS = {code: number for number, code in _CODES.items()}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -137,6 +138,9 @@ class Guard(grpc.aio.ServerInterceptor):
                     call.received = len(request)
                     request = deserialize(request)
                 reply = await inner(request, context)
+                if context.code() not in _FINE:
+                    # A servicer's other way to fail: it sets a code, and returns what is no reply.
+                    await context.abort(context.code(), context.details())
                 if serialize:
                     reply = serialize(reply)
             except BaseException as exception:
@@ -159,7 +163,7 @@ class Guard(grpc.aio.ServerInterceptor):
             except BaseException as exception:
                 await self._answer(exception, context, call)
                 raise
-            self._observer.end(call, code_pb2.OK, None, context)
+            self._observer.end(call, _told_code(context), None, context)
 
         async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
             call = self._begin(method, context)
@@ -170,7 +174,7 @@ class Guard(grpc.aio.ServerInterceptor):
             except BaseException as exception:
                 await self._answer(exception, context, call)
                 raise
-            self._observer.end(call, code_pb2.OK, None, context)
+            self._observer.end(call, _told_code(context), None, context)
 
         return guarded_generator if inspect.isasyncgenfunction(inner) else guarded_writer
 
@@ -231,6 +235,12 @@ def _is_cancelled() -> bool:
 def _is_late(context: Context) -> bool:
     remaining: float | None = context.time_remaining()  # the stubs do not know that a caller may set none
     return remaining is not None and remaining <= 0
+
+
+def _told_code(context: Context) -> int:
+    """Return the status of a stream that came to its end: OK, unless its servicer has set another one."""
+    code: grpc.StatusCode | None = context.code()  # the stubs do not know that there may be none
+    return _NUMBERS[grpc.StatusCode.OK if code is None else code]
 
 
 def _code_of(exception: BaseException, context: Context) -> int:

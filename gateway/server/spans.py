@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from google.rpc import code_pb2
 from opentelemetry.context import Context
@@ -22,9 +21,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway import __version__
 from gateway.core.trace_context import read_trace_context
+from gateway.upstream.session import host_and_port
 
 # Seconds that a receiver has to take the last spans.
-CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 3.0
 
 # What is the service's own fault rather than the caller's.
 _ERRORS = frozenset(
@@ -73,11 +73,11 @@ class CallSpan:
 
     def begin_attempt(self, target: str, resent: int) -> AttemptSpan:
         """Begin a span below."""
-        upstream = urlsplit(self._origin)
+        host, port = host_and_port(self._origin)
         attributes: dict[str, str | int] = {
             "http.request.method": "GET",
-            "server.address": upstream.hostname or "",
-            "server.port": upstream.port or (443 if upstream.scheme == "https" else 80),
+            "server.address": host,
+            "server.port": port,
             # Without the query, which is the caller's business.
             "url.full": self._origin + target.partition("?")[0],
         }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.core.trace_context import TraceContext, read_trace_context
+from gateway.server.errors import TracingError
 from gateway.settings.rules import TRACES_EXPORTER
 
 
@@ -93,9 +94,15 @@ def open_tracing(origin: str) -> Tracing:
 
     Args:
         origin: The upstream's scheme, host and port, which spans tell.
+
+    Raises:
+        TracingError: They say what cannot be done.
     """
     if os.environ.get(TRACES_EXPORTER) != "otlp" or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoTracing()
     from gateway.server.spans import Spans  # noqa: PLC0415 - an extra, and a second of start-up for those who want it
 
-    return Spans(origin)
+    try:
+        return Spans(origin)
+    except Exception as error:
+        raise TracingError(f"{type(error).__name__}: {error}") from error

@@ -30,8 +30,8 @@ LONGEST_SHOWN_PATH = 255
 TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
 _TRACES_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
-# Where it is set, Prometheus' library keeps metrics in files of that folder.
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# Where one of them is set, Prometheus' library keeps metrics in files of that folder.
+_METRICS_FOLDERS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 # Where the first is given, the second must be.
 _TOGETHER = (
@@ -58,8 +58,9 @@ def find_contradictions(settings: Settings, given: AbstractSet[str], places: Map
     yield from _file_problems(settings, places)
     yield from _worker_problems(settings, places)
     yield from _tracing_problems()
-    if _METRICS_FOLDER in os.environ:
-        yield f"{_METRICS_FOLDER}: must not be set: workers have a folder of their own for metrics"
+    for name in _METRICS_FOLDERS:
+        if name in os.environ:
+            yield f"{name}: must not be set: workers have a folder of their own for metrics"
     if not settings.allow_insecure:
         yield from _exposed_credentials(settings, places)
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -66,10 +65,9 @@ class UpstreamClient:
         self._max_response_bytes = max_response_bytes
 
     @property
-    def host_and_port(self) -> tuple[str, int]:
+    def origin(self) -> str:
         """Where it is."""
-        parts = urlsplit(self._origin)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        return self._origin
 
     async def __aenter__(self) -> Self:
         """Open the session; it belongs to the running event loop."""

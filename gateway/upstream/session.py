@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import aiohttp
 
 from gateway import __version__
@@ -40,6 +42,12 @@ def open_session() -> aiohttp.ClientSession:
     # budget. There is no public switch for that; tests/test_upstream.py fails should this one go away.
     session._retry_connection = False  # noqa: SLF001
     return session
+
+
+def host_and_port(origin: str) -> tuple[str, int]:
+    """Return where an origin is, with the port that its scheme stands for."""
+    parts = urlsplit(origin)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def read_at_most(content: aiohttp.StreamReader, limit: int) -> bytes | None:

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
-_LARGEST = 64 * 1024
+# Bytes of a message: settings hold tokens of 20,000 characters.
+LARGEST = 256 * 1024
 
 
 class Order(StrEnum):
@@ -53,7 +54,7 @@ def listen(end: socket.socket, heard: Callable[[bytes], None]) -> None:
 
     def read() -> None:
         try:
-            message = end.recv(_LARGEST)
+            message = end.recv(LARGEST)
         except BlockingIOError:
             return
         except OSError:

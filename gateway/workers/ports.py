@@ -46,8 +46,11 @@ class SharedPorts:
 
 def _hold(address: str, held: ExitStack) -> str:
     host, _, port = address.rpartition(":")
+    taken = 0
     try:
         for family, *_, where in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            if not _is_ours(family, where[0]):
+                continue
             with socket.socket(family, socket.SOCK_STREAM) as alone:
                 # Connections of a gateway that has just ended are no reason to wait a minute.
                 alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,6 +62,19 @@ def _hold(address: str, held: ExitStack) -> str:
             shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             shared.bind((where[0], int(port), *where[2:]))
             shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            taken += 1
     except OSError as error:
         raise ListenError("--listen", address, error.strerror or "not an address of this machine") from error
+    if not taken:
+        raise ListenError("--listen", address, "not an address of this machine")
     return f"{host}:{port}"
+
+
+def _is_ours(family: int, host: str | int) -> bool:
+    """Tell whether a machine has an address: names like `localhost` have two, and some machines know no IPv6."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True

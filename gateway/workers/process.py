@@ -17,7 +17,7 @@ from gateway.settings.model import Settings
 from gateway.workers.channel import Command, Order, Pulse, deafen, listen, open_pair, say
 
 # Seconds that a worker has to leave at once, before it is killed.
-LEAVE_TIMEOUT = 5.0
+LEAVE_TIMEOUT = 8.0
 
 _STARTING = Pulse(hindrances=("starting",))
 
@@ -33,6 +33,7 @@ class Worker:
 
     Attributes:
         number: Its number.
+        process: The process.
         started: Set when it serves.
     """
 

@@ -109,13 +109,21 @@ class Supervisor:
         workers = self._known()
         for worker in workers:
             worker.tell(Order.DRAIN, max(deadline - time.monotonic(), 0.0))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace / len(workers)):
-                    await worker.process.wait()
-        with suppress(TimeoutError):  # one that does not end is killed, as those are that shall leave at once
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT):
-                await asyncio.gather(*(worker.process.wait() for worker in workers))
+            await self._end(worker, grace / len(workers))
+        for worker in self._known():
+            if not await self._end(worker, max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT):
+                _log.error("worker %d does not end, and is killed", worker.number)
+                worker.process.kill()
         _log.info("stopped")
+
+    async def _end(self, worker: Worker, seconds: float) -> bool:
+        """Wait for the end of a worker; tell whether it came in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await worker.process.wait()
+                self._forget(worker)
+                return True
+        return False
 
     async def _end_at_once(self) -> None:
         await self._stop_keepers()
@@ -161,7 +169,7 @@ class Supervisor:
     def _forget(self, worker: Worker) -> None:
         if self._workers.pop(worker.number, None) is worker:
             worker.close()
-            mark_process_dead(worker.process.pid, self._folder)  # type: ignore[no-untyped-call]
+            mark_process_dead(worker.number, self._folder)  # type: ignore[no-untyped-call]
 
     async def _open_admin(self, stack: AsyncExitStack) -> str:
         """Answer operators for all workers; return how that is logged."""
@@ -184,7 +192,7 @@ class Supervisor:
         return f", operators on {(await stack.enter_async_context(admin)).address}"
 
     def _problems(self) -> tuple[str, ...]:
-        silent = [worker for worker in self._known() if worker.silence() > DEAD_AFTER]
+        silent = [worker for worker in self._known() if worker.started.is_set() and worker.silence() > DEAD_AFTER]
         return tuple(
             f"worker {worker.number}: the event loop has not turned for {worker.silence():.0f} s" for worker in silent
         )

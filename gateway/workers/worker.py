@@ -15,16 +15,15 @@ import sys
 
 import click
 import msgspec
+from prometheus_client import values
 
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
-from gateway.server.errors import ListenError
+from gateway.server.errors import StartError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import BEAT
 from gateway.settings.model import Settings
-from gateway.workers.channel import Command, Order, Pulse, listen, say
-
-_LARGEST = 1024 * 1024
+from gateway.workers.channel import LARGEST, Command, Order, Pulse, listen, say
 
 
 def main(number: int, descriptor: int) -> None:
@@ -33,11 +32,13 @@ def main(number: int, descriptor: int) -> None:
     for number_of in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number_of, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as end:
-        settings: Settings = pickle.loads(end.recv(_LARGEST))  # noqa: S301 - of our own supervisor
+        settings: Settings = pickle.loads(end.recv(LARGEST))  # noqa: S301 - of our own supervisor
         configure_logging(settings.log_level, settings.log_format, worker=number)
+        # Who takes the place of one that died goes on with its counters, so their files do not pile up.
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         try:
             asyncio.run(_work(settings, end))
-        except (ListenError, BadFileError) as error:
+        except (StartError, BadFileError) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
         except asyncio.CancelledError:
