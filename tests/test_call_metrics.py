@@ -111,13 +111,16 @@ async def test_a_method_that_nobody_serves_has_no_name(upstream: ScriptedUpstrea
 async def test_calls_in_flight_are_those_that_are_being_served(upstream: ScriptedUpstream) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")), (Act.STALL,))
-    async with watched(upstream) as gateway:
+    async with watched(upstream, coalesce=False) as gateway:
         calls = [gateway.stub.ListRepos(REQUEST) for _ in range(2)]
-        await upstream.arrived.wait()
+        while len(upstream.requests) < 2:
+            upstream.arrived.clear()
+            await upstream.arrived.wait()
         assert gateway.value("swr_gateway_calls_in_flight") == 2
-        calls.pop().cancel()
         release.set()
-        await calls.pop()
+        await asyncio.wait(map(asyncio.ensure_future, calls), return_when=asyncio.FIRST_COMPLETED)
+        for call in calls:
+            call.cancel()
     assert gateway.value("swr_gateway_calls_in_flight") == 0
 
 

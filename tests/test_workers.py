@@ -824,19 +824,23 @@ async def test_no_worker_is_started_during_the_drain(
     assert started == {2}
 
 
+def files_in(folder: str) -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
 async def test_who_takes_the_place_of_a_dead_worker_goes_on_with_its_files(
     supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files of each process would pile up, and be read with every look at the metrics."""
     monkeypatch.setattr(supervisor_module, "FIRST_DELAY", 0.01)
     supervisor = await supervise()
-    files = set(os.listdir(supervisor._folder))
+    files = files_in(supervisor._folder)
     for _ in range(2):
         before = supervisor._workers[1]
         before.process.kill()
         await until(lambda old=before: supervisor._workers.get(1) not in (None, old))  # type: ignore[misc]
         await until_metrics(operators_of(caplog), swr_gateway_ready=2)
-    assert set(os.listdir(supervisor._folder)) == files
+    assert files_in(supervisor._folder) == files
 
 
 async def test_a_worker_that_has_drained_is_gone_and_one_that_starts_has_no_loop_yet(
