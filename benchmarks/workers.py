@@ -1,12 +1,14 @@
-"""Two workers beside one: calls a second here, and what two cores would give that do nothing else.
+"""Two workers beside one: calls a second, of pages that are dear to convert.
 
-On a machine of two cores the callers and the upstream take their share of them, so that the second worker has no core
-of its own. What it would give with one is computed: the calls that the busiest worker's time allows.
+On a machine of two cores the callers and the upstream take their share of them, so the second worker has less than a
+core of its own; the dearer a page is for the gateway alone, the less that share is. What cores that do nothing else
+would give is computed: the calls that the busiest worker's time allows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import subprocess
 import time
 from contextlib import ExitStack
@@ -19,9 +21,10 @@ from benchmarks.peers import METHOD
 from benchmarks.process import SERVE, address_in, cpu_seconds, running
 from gateway.swr.v1 import repos_pb2
 
-LIMIT = 10
-CALLS = 6000
-CONNECTIONS = 32
+LIMIT = 1000
+CALLS = 960
+ROUNDS = 3
+CONNECTIONS = 64
 
 
 class Run(NamedTuple):
@@ -33,22 +36,26 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    print(f"\nWorkers, limit {LIMIT}, {CONNECTIONS} connections\n")
-    runs = {}
+    print(f"\nWorkers, limit {LIMIT}, rows never seen, {CONNECTIONS} connections\n")
+    servers = {}
     with ExitStack() as stack:
         _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream"))
         for count in (1, 2):
-            command = (*SERVE, "--upstream-url", url, "--workers", str(count))
+            command = (*SERVE, "--upstream-url", url, "--row-memo-bytes", "0", "--workers", str(count))
             process, line = stack.enter_context(running(*command))
-            runs[count] = asyncio.run(_measure(process, address_in(line)))
-    for count, run in runs.items():
+            servers[count] = process, address_in(line)
+        rounds = [{count: asyncio.run(_measure(*server)) for count, server in servers.items()} for _ in range(ROUNDS)]
+    for count in servers:
+        run = Run(*(statistics.median(part) for part in zip(*(each[count] for each in rounds), strict=True)))
         print(
             f"{count} worker{'s' * (count > 1)}: {run.rate:>5.0f} calls/s here, {run.cost * 1e6:.0f} us of CPU a call, "
             f"busiest worker {run.share:.0%}"
         )
-    one, two = runs[1], runs[2]
-    free = (one.cost * one.share) / (two.cost * two.share)
-    print(f"two beside one: {two.rate / one.rate:.2f} times the calls here, {free:.2f} times on cores of their own")
+    here = statistics.median(each[2].rate / each[1].rate for each in rounds)
+    free = statistics.median(each[1].cost * each[1].share / (each[2].cost * each[2].share) for each in rounds)
+    print(
+        f"two beside one: {here:.2f} times the calls here, {free:.2f} times on cores of their own (medians of rounds)"
+    )
 
 
 async def _measure(process: subprocess.Popen[str], address: str) -> Run:
