@@ -147,8 +147,8 @@ class Supervisor:
             code = await worker.process.wait()
             self._forget(worker)
             delay = FIRST_DELAY if time.monotonic() - began >= LASTED else delay
-            _log.error("worker %d ended with %d; the next one in %.0f s", worker.number, code, delay)
             self._restarts.inc()
+            _log.error("worker %d ended with %d; the next one in %.0f s", worker.number, code, delay)
             worker, delay = await self._restart(worker.number, delay)
 
     async def _restart(self, number: int, delay: float) -> tuple[Worker, float]:
