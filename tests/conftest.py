@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ from hypothesis import settings
 from commands import Ended, Run, Start, starter
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 
 # Each example of a property takes as long as the machine lets it.
@@ -49,6 +50,16 @@ async def connect() -> AsyncIterator[Connect]:
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 
         yield start
+
+
+@asynccontextmanager
+async def settled_stub(upstream: ScriptedUpstream, **given: object) -> AsyncIterator[Any]:
+    """A stub of a gateway that, when the context ends, has told operators of all calls: in log lines, in spans."""
+    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    async with Gateway(Settings.model_validate(defaults | given)) as running:
+        channel = grpc.aio.insecure_channel(running.addresses[0])
+        yield RepoServiceStub(channel)
+    await channel.close()
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import grpc
 import pytest
 
 from certificates import CA, Folder, issue, issue_named, pem_of
+from conftest import settled_stub
 from failures import failure_of
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.trace_context import TraceContext
@@ -54,20 +54,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]
 Lines = Callable[[], list[dict[str, Any]]]
 
 
-@asynccontextmanager
-async def gateway(upstream: ScriptedUpstream, **more: object) -> AsyncIterator[Any]:
-    """A gateway whose calls have all been logged when the context ends."""
-    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
-    async with Gateway(Settings.model_validate(plain | more)) as running:
-        channel = grpc.aio.insecure_channel(running.addresses[0])
-        yield RepoServiceStub(channel)
-    await channel.close()
-
-
 async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(answer(503), page('[{"name":"a"},{"name":"b"}]'))
     metadata = (("x-request-id", "rq-1"), ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST, metadata=metadata)
     (line,) = lines()
     times = {name: line.pop(name) for name in ("duration_ms", "upstream_ms", "conversion_ms")}
@@ -89,7 +79,7 @@ async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: Sc
 
 async def test_a_failure_has_its_reason_and_phase(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play((Act.STALL,))
-    async with gateway(upstream, retries=0, attempt_timeout="50ms") as stub:
+    async with settled_stub(upstream, retries=0, attempt_timeout="50ms") as stub:
         await failure_of(stub.ListRepos(REQUEST))
     (line,) = lines()
     told = {name: line[name] for name in ("code", "reason", "phase", "attempts")}
@@ -102,7 +92,7 @@ async def test_a_call_whose_time_ends_says_where_it_went(
     upstream: ScriptedUpstream, lines: Lines, coalesce: bool
 ) -> None:
     upstream.play((Act.STALL,))
-    async with gateway(upstream, timeout="200ms", coalesce=coalesce) as stub:
+    async with settled_stub(upstream, timeout="200ms", coalesce=coalesce) as stub:
         await failure_of(stub.ListRepos(REQUEST))
     (line,) = lines()
     assert line["reason"] == "UPSTREAM_TIMEOUT"
@@ -111,7 +101,7 @@ async def test_a_call_whose_time_ends_says_where_it_went(
 
 async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(answer(404))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await failure_of(stub.ListRepos(REQUEST))
     (line,) = lines()
     assert (line["reason"], line["upstream_status"]) == ("UPSTREAM_NOT_FOUND", 404)
@@ -119,7 +109,7 @@ async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstre
 
 async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play((Act.STALL,), (Act.STALL,))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         cancelled = stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         cancelled.cancel()
@@ -131,7 +121,7 @@ async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, 
 async def test_a_call_that_waited_for_its_turn_says_how_long(upstream: ScriptedUpstream, lines: Lines) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")), page("[]"))
-    async with gateway(upstream, max_in_flight=1, coalesce=False) as stub:
+    async with settled_stub(upstream, max_in_flight=1, coalesce=False) as stub:
         first = stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         second = stub.ListRepos(REQUEST)
@@ -143,7 +133,7 @@ async def test_a_call_that_waited_for_its_turn_says_how_long(upstream: ScriptedU
 
 async def test_a_stream_is_one_line_for_all_of_its_pages(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
             pass
     (line,) = lines()
@@ -153,7 +143,7 @@ async def test_a_stream_is_one_line_for_all_of_its_pages(upstream: ScriptedUpstr
 
 async def test_a_remembered_page_says_so_and_has_no_attempts(upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(page('[{"name":"a"}]'))
-    async with gateway(upstream, cache_ttl="1h") as stub:
+    async with settled_stub(upstream, cache_ttl="1h") as stub:
         await stub.ListRepos(REQUEST)
         await stub.ListRepos(REQUEST)
     first, second = lines()
@@ -168,7 +158,7 @@ async def test_no_line_shows_what_was_asked_for_or_answered(
     caplog.set_level(logging.INFO)
     upstream.play(page(f'[{{"name":"{CANARY}"}}]'), answer(400, body=CANARY))
     metadata = (("x-request-id", f"{CANARY} odd"), ("x-auth-token", CANARY), ("tracestate", CANARY))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST, metadata=metadata)
         await failure_of(stub.ListRepos(REQUEST, metadata=metadata))
     text = "".join(JsonFormatter().format(record) + ConsoleFormatter().format(record) for record in caplog.records)

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +14,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from conftest import Connect
+from conftest import Connect, settled_stub
 from failures import failure_of
 from gateway.server import spans
 from gateway.server.errors import TracingError
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import Act, ScriptedUpstream, answer, page
@@ -63,16 +60,6 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     await server.stop(None)
 
 
-@asynccontextmanager
-async def gateway(upstream: ScriptedUpstream, **more: object) -> AsyncIterator[Any]:
-    """A gateway that has sent all of its spans when the context ends."""
-    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
-    async with Gateway(Settings.model_validate(plain | more)) as running:
-        channel = grpc.aio.insecure_channel(running.addresses[0])
-        yield RepoServiceStub(channel)
-    await channel.close()
-
-
 def attributes(span: Span) -> dict[str, Any]:
     return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
 
@@ -97,7 +84,7 @@ async def test_a_call_and_its_attempts_are_spans_of_the_callers_trace(
 ) -> None:
     upstream.play(answer(503), page("[]"))
     metadata = (("traceparent", PARENT), ("tracestate", "vendor=1"), ("x-request-id", "rq-1"))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST, metadata=metadata)
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     first, second = receiver.named("GET")
@@ -129,7 +116,7 @@ async def test_a_call_and_its_attempts_are_spans_of_the_callers_trace(
 
 
 async def test_a_call_without_a_trace_begins_one(upstream: ScriptedUpstream, receiver: Receiver) -> None:
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST)
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     assert not call.parent_span_id
@@ -147,7 +134,7 @@ async def test_a_failure_is_told_and_an_error_is_what_is_the_services_fault(
     upstream: ScriptedUpstream, receiver: Receiver, script: bytes, code: grpc.StatusCode, reason: str, is_error: bool
 ) -> None:
     upstream.play(script)
-    async with gateway(upstream, retries=0) as stub:
+    async with settled_stub(upstream, retries=0) as stub:
         assert (await failure_of(stub.ListRepos(REQUEST))).code is code
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     assert attributes(call)["error.type"] == reason
@@ -157,7 +144,7 @@ async def test_a_failure_is_told_and_an_error_is_what_is_the_services_fault(
 
 async def test_a_call_that_its_caller_cancels_ends_its_spans(upstream: ScriptedUpstream, receiver: Receiver) -> None:
     upstream.play((Act.STALL,))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         call = stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         call.cancel()
@@ -170,7 +157,7 @@ async def test_a_stream_is_one_call_with_an_attempt_for_each_page(
     upstream: ScriptedUpstream, receiver: Receiver
 ) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
             pass
     (call,) = receiver.named("gateway.swr.v1.RepoService/StreamRepos")
@@ -180,10 +167,10 @@ async def test_a_stream_is_one_call_with_an_attempt_for_each_page(
 async def test_the_service_is_named_and_the_environment_names_it_otherwise(
     upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST)
     assert [resource["service.name"] for resource in receiver.resources] == ["swr-gateway", "ours"]
 
@@ -202,7 +189,7 @@ async def test_what_the_library_does_not_take_is_told_at_the_start(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(TracingError, match=r"^OTEL_TRACES_EXPORTER: tracing cannot start"):
-        async with gateway(upstream):
+        async with settled_stub(upstream):
             pass
 
 
@@ -211,14 +198,14 @@ async def test_tracing_can_be_switched_off(
     upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST, metadata=(("traceparent", PARENT),))
     assert upstream.requests[0].headers["traceparent"] == PARENT
     assert not receiver.spans
 
 
 async def test_what_the_caller_does_not_sample_is_not_sent(upstream: ScriptedUpstream, receiver: Receiver) -> None:
-    async with gateway(upstream) as stub:
+    async with settled_stub(upstream) as stub:
         await stub.ListRepos(REQUEST, metadata=(("traceparent", f"{PARENT[:-1]}0"),))
     assert upstream.requests[0].headers["traceparent"].startswith(f"00-{TRACE}-")
     assert upstream.requests[0].headers["traceparent"].endswith("-00")
@@ -232,7 +219,7 @@ async def test_a_receiver_that_is_not_there_holds_up_neither_calls_nor_the_end(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        async with gateway(upstream) as stub:
+        async with settled_stub(upstream) as stub:
             await stub.ListRepos(REQUEST)
         (sending,) = [thread for thread in threading.enumerate() if thread.name == "last spans"]
         assert sending.daemon

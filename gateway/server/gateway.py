@@ -91,6 +91,7 @@ class Gateway:
         Raises:
             ListenError: An address cannot be listened on.
             BadFileError: A file that the settings name cannot be used.
+            TracingError: OpenTelemetry does not take its variables.
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
