@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="swr-gateway" \
       org.opencontainers.image.revision="${REVISION}"
 
 # The image of Python comes without compiled modules, and in a read-only container each start would compile them.
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", "/(test|tests|site-packages)/", "/usr/local/lib/python3.13"]
+RUN ["python3", "-c", "import compileall, py_compile, re, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1, rx=re.compile('/(test|tests|site-packages)/'), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"]
 COPY --from=build /opt/swr-gateway /opt/swr-gateway
 
 # Beyond 127.0.0.1, for nobody reaches that from outside a container. With a credential of its own the gateway then

@@ -54,6 +54,7 @@ class Metrics:
         loop_lag_seconds: How much later than asked for the event loop went on.
         access_log_dropped: Calls that have no line in the log, because there were too many.
         reloads: Files read again, by what they hold (`what`) and by `result`: `ok` or `error`.
+        files_stale: Whether the files of `what` cannot be used, so that what they held before is.
         certificate_end: When the certificate in use ends, by what it is for (`what`).
         token_renewals: Tokens asked of IAM, by `result`: `ok`, or the reason of the failure.
         attempts: Requests to the upstream that have ended, by `result`: `ok`, the reason of the failure, or `CUT_OFF`
@@ -141,6 +142,13 @@ class Metrics:
             "swr_gateway_event_loop_lag_seconds", "How late the event loop went on.", _LAG_SECONDS
         )
         self.reloads = self._counter("swr_gateway_file_reloads", "Files read again after a change.", "what", "result")
+        self.files_stale = Gauge(
+            "swr_gateway_file_stale",
+            "1 while files cannot be used and the last good ones are.",
+            ("what",),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.certificate_end = Gauge(
             "swr_gateway_certificate_expiry_timestamp_seconds",
             "When the certificate in use ends.",

@@ -126,6 +126,16 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
     assert len([record for record in caplog.records if "it stands at" in record.getMessage()]) == 1
 
 
+async def test_a_gateway_whose_loop_does_not_turn_is_not_ready(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Gateway(settings(upstream)) as gateway:
+        monkeypatch.setattr(heart, "DEAD_AFTER", -1.0)
+        status, text = ask(gateway.admin_address, "/readyz")
+        assert (status, text.startswith("the event loop has not turned for ")) == (503, True)
+        assert "\nswr_gateway_ready 0.0\n" in ask(gateway.admin_address, "/metrics")[1]
+
+
 async def test_lateness_of_the_loop_is_observed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heart, "BEAT", 0.0)
     metrics = Metrics()

@@ -96,7 +96,7 @@ async def test_a_code_that_a_servicer_sets_is_the_status(upstream: ScriptedUpstr
         failure = await failure_of(get_channel(b"\x08\xbf\x84\x3d"))
     assert failure.code is grpc.StatusCode.NOT_FOUND
     assert gateway.call("duration_seconds_count", "grpc.channelz.v1.Channelz/GetChannel", "NOT_FOUND") == 1
-    assert not gateway.labels("swr_gateway_call_failures_total")
+    assert "GATEWAY_INTERNAL" not in {labels["reason"] for labels in gateway.labels("swr_gateway_call_failures_total")}
 
 
 async def test_a_method_that_nobody_serves_has_no_name(upstream: ScriptedUpstream) -> None:
@@ -138,6 +138,35 @@ async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(upstr
         counted = gateway.value("http_client_request_duration_seconds_count", **everything)
         outcomes[labels["http_response_status_code"], labels["error_type"]] = counted
     assert outcomes == {("200", ""): 1, ("503", "UPSTREAM_UNAVAILABLE"): 1, ("", "UPSTREAM_TIMEOUT"): 1}
+
+
+async def test_a_caller_who_cancels_during_the_drain_is_no_fault_of_the_service(upstream: ScriptedUpstream) -> None:
+    upstream.play((Act.STALL,))
+    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    running = await Gateway(Settings.model_validate(plain | {"drain_delay": "1h"})).__aenter__()
+    async with grpc.aio.insecure_channel(running.addresses[0]) as channel:
+        gateway = Watched(running, channel)
+        call = gateway.stub.ListRepos(REQUEST)
+        await upstream.arrived.wait()
+        leaving = asyncio.create_task(running.__aexit__(None, None, None))
+        await asyncio.wait([leaving], timeout=0.05)
+        assert not leaving.done()
+        call.cancel()
+        await asyncio.wait_for(upstream.hung_up.wait(), 10)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert gateway.value("swr_gateway_call_failures_total", grpc_method=LIST, reason="CALL_CANCELLED") == 1
+
+
+async def test_what_is_compared_is_there_before_the_first_failure(upstream: ScriptedUpstream) -> None:
+    """A series that begins with a failure has no increase."""
+    async with watched(upstream) as gateway:
+        pass
+    for method in (LIST, STREAM):
+        for status in ("OK", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "DATA_LOSS"):
+            assert gateway.call("duration_seconds_count", method, status) == 0
+        assert gateway.value("swr_gateway_call_failures_total", grpc_method=method, reason="GATEWAY_OVERLOADED") == 0
 
 
 async def test_made_up_statuses_are_told_by_their_class(upstream: ScriptedUpstream) -> None:

@@ -256,7 +256,7 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:
     guard = make_guard()
-    guard.drain()
+    guard.end_calls()
     caller = await serve(be_cancelled_by_another, guard)
     failure = await caller.failure(shape)
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_DRAINING")

@@ -44,11 +44,11 @@ RULE_TESTS: list[dict[str, Any]] = [
 ]
 DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "swr-gateway.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-RULES: list[dict[str, Any]] = [
-    rule
+GROUPS: dict[str, list[dict[str, Any]]] = {
+    group["name"]: group["rules"]
     for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["spec"]["groups"]
-    for rule in group["rules"]
-]
+}
+RULES = [rule for rules in GROUPS.values() for rule in rules]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 
 # Labels that Prometheus puts on all that it scrapes.
@@ -301,6 +301,18 @@ def test_a_misspelt_query_is_found(exported: Exported, query: str, problem: str)
 
 
 # Rules
+
+
+def test_rules_of_different_windows_differ_in_nothing_else() -> None:
+    windows: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
+    for rule in GROUPS["swr-gateway.slo"]:
+        name, _, window = rule["record"].rpartition(":rate")
+        windows.setdefault(name, set()).add(window)
+        text = rule["expr"].replace(f"[{window}]", "[WINDOW]").replace(f":rate{window}\n", ":rateWINDOW\n")
+        texts.setdefault(name, set()).add(text)
+    assert [name for name, known in texts.items() if len(known) != 1] == [], texts
+    assert {name: known for name, known in windows.items() if known != {"5m", "30m", "1h", "6h", "3d"}} == {}
 
 
 def test_every_alert_says_what_to_do() -> None:

@@ -105,6 +105,17 @@ def test_a_copy_that_keeps_its_old_time_is_read_again(path: Path) -> None:
     assert value.current() == b"other"
 
 
+def test_files_are_stale_while_they_cannot_be_used(tmp_path: Path, metrics: Metrics) -> None:
+    files = Folder(tmp_path / "files", file=b"good")
+    value = reloading(files.path("file"), metrics)
+    stale = []
+    for content in (b"good", CANARY, b"better"):
+        files.put(file=content)
+        value.current()
+        stale.append(metrics.registry.get_sample_value("swr_gateway_file_stale", {"what": "thing"}))
+    assert stale == [0, 1, 0]
+
+
 def test_a_file_is_not_read_again_while_nothing_changes(path: Path, metrics: Metrics) -> None:
     reads: list[bytes] = []
     value = Reloading("thing", (path,), lambda: reads.append(read_file(path)), metrics)

@@ -853,6 +853,7 @@ async def test_a_worker_that_has_drained_is_gone_and_one_that_starts_has_no_loop
     assert [problem.partition(":")[0] for problem in supervisor._problems()] == ["worker 1", "worker 2"]
     supervisor._workers[1].started.clear()
     assert [problem.partition(":")[0] for problem in supervisor._problems()] == ["worker 2"]
+    assert [worker.number for worker in supervisor._serving()] == [1]
     async with connect(supervisor.addresses[0]) as channel:
         call = await hold(upstream, channel, release)
         leaving = asyncio.create_task(supervisor.__aexit__(None, None, None))

@@ -9,5 +9,5 @@
     tools       how commands are run, and where they are
     types       a Go program: the types of Istio and of the Prometheus operator
 
-Each of them also misspells a field in a copy, and fails where nobody notices.
+Those that have fields also misspell one in a copy, and fail where nobody notices.
 """

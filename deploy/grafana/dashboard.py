@@ -453,8 +453,9 @@ def full() -> list[Panel]:
         ),
         graph(
             "Calls in flight",
-            "Calls that are being served, streams and health watches among them. This is what an autoscaler should "
-            "look at. One gateway far over the others: callers are not balanced, because they keep one connection.",
+            "Calls that are being served, streams and health watches among them. Autoscalers look at *Turns at the "
+            "upstream*, which idle watches do not take. One gateway far over the others: callers are not balanced, "
+            "because they keep one connection.",
             [query(f"swr_gateway_calls_in_flight{{{ONE}}}", "{{instance}}")],
         ),
         graph(
@@ -534,7 +535,7 @@ def last() -> list[Panel]:
         graph(
             "Files read again",
             "Certificates, authorities and token files that changed, an hour. An `error` is followed by an `ok`, or "
-            "the last good file is still in use: the log says which file and what is wrong with it.",
+            "the last good file is still in use: see *Files that cannot be used*.",
             [
                 query(
                     f"sum by (what, result) (increase(swr_gateway_file_reloads_total{{{ONE}}}[1h]))",
@@ -561,7 +562,14 @@ def last() -> list[Panel]:
                 ),
             ],
             "reqps",
-            width=24,
+            width=16,
+        ),
+        states(
+            "Files that cannot be used",
+            "Red while the last good ones stay in use. They end some day, and a gateway that is started again does not "
+            "start: the log says which file and what is wrong with it.",
+            query(f"max by (instance, what) (swr_gateway_file_stale{{{ONE}}})", "{{what}}, {{instance}}"),
+            {"0": ("in order", GREEN), "1": ("cannot be used", RED)},
         ),
     ]
 
@@ -571,7 +579,8 @@ def process() -> list[Panel]:
     return [
         states(
             "Ready, by gateway",
-            "What each says of itself: red while it starts, drains or has no token. It says nothing of the upstream.",
+            "What each says of itself: red while it starts, drains, has no token, or its event loop stands "
+            "still. It says nothing of the upstream.",
             query(f"swr_gateway_ready{{{ONE}}} > bool 0", "{{instance}}"),
             {"0": ("not ready", RED), "1": ("ready", GREEN)},
         ),
@@ -605,10 +614,12 @@ def process() -> list[Panel]:
         ),
         graph(
             "Workers",
-            "Processes that share the port, and those that died and were started again, an hour. Only with `--workers` "
-            "over 1. Restarts: out of memory, as a rule; the supervisor's log has the exit code.",
+            "Processes that share the port, those of them that serve, and those that died and were started again, an "
+            "hour. Only with `--workers` over 1. Fewer that serve: `/readyz` says why. Restarts: out of memory, as a "
+            "rule; the supervisor's log has the exit code.",
             [
                 query(f"swr_gateway_workers{{{ONE}}}", "{{instance}}"),
+                query(f"swr_gateway_ready{{{ONE}}} and swr_gateway_workers", "serve, {{instance}}"),
                 query(f"increase(swr_gateway_worker_restarts_total{{{ONE}}}[1h])", "restarts, {{instance}}"),
             ],
             overrides=[dashed("restarts.*")],

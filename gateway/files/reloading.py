@@ -74,6 +74,7 @@ class Reloading(Generic[Value]):
         self._paths = paths
         self._load = load
         self._reloaded = {result: metrics.reloads.labels(name, result) for result in ("ok", "error")}
+        self._stale = metrics.files_stale.labels(name)
         self._lock = threading.Lock()
         self._problem = ""
         self._try_again_at = 0.0
@@ -104,11 +105,13 @@ class Reloading(Generic[Value]):
             self._value = self._load()
         except BadFileError as error:
             self._try_again_at = time.monotonic() + RETRY_AFTER
+            self._stale.set(1)
             if changed or str(error) != self._problem:
                 self._problem = str(error)
                 _log.error("%s: %s; the last good one stays in use", self._name, error)
                 self._reloaded["error"].inc()
         else:
             self._problem = ""
+            self._stale.set(0)
             _log.info("%s: read again", self._name)
             self._reloaded["ok"].inc()

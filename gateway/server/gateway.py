@@ -77,8 +77,9 @@ class Gateway:
         self._shares_port = shares_port
         self._metrics = Metrics(sampled=shares_port)
         self._health = HealthServicer()
+        self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
-            self._metrics.watch("ready", "1 while it serves.", lambda: not self._health.hindrances)
+            self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
         self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
@@ -99,9 +100,8 @@ class Gateway:
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             servicer = await self._open_servicer(stack)
-            heart = Heart(self._metrics)
-            await stack.enter_async_context(_background(heart.keep_beating()))
-            await self._open_admin(heart, stack)
+            await stack.enter_async_context(_background(self._heart.keep_beating()))
+            await self._open_admin(stack)
             admit = AllowedCallers(settings.tls_allowed_sans).check
             self._guard = Guard(admit, Observer(self._metrics, AccessLog(self._metrics), tracing))
             self._server = grpc.aio.server(
@@ -137,7 +137,6 @@ class Gateway:
         A cancellation on the way ends what is still in flight at once.
         """
         _log.info("draining")
-        self._guard.drain()
         await self.hide()
         await asyncio.sleep(self.drain_delay)
         self._health.end_watches()
@@ -170,12 +169,12 @@ class Gateway:
         await self._server.stop(None)
         await self._guard.last_call()
 
-    async def _open_admin(self, heart: Heart, stack: AsyncExitStack) -> None:
+    async def _open_admin(self, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:
             admin = Admin(
                 self._settings.admin_listen,
                 self._metrics.registry,
-                problems=heart.problems,
+                problems=self._heart.problems,
                 hindrances=self.hindrances,
                 remarks=self.remarks,
             )
@@ -227,8 +226,8 @@ class Gateway:
         self._look_now.set()
 
     def hindrances(self) -> tuple[str, ...]:
-        """Return what keeps the gateway from serving, in words for operators."""
-        return self._health.hindrances
+        """Return what keeps the gateway from serving, in words for operators; may be asked for by another thread."""
+        return (*self._health.hindrances, *self._heart.problems())
 
     def remarks(self) -> tuple[str, ...]:
         """Return what else operators should know.

@@ -70,17 +70,14 @@ class Guard(grpc.aio.ServerInterceptor):
         self._draining = False
         self._serving: set[asyncio.Task[Any]] = set()
 
-    def drain(self) -> None:
-        """From here on, a call that ends before its time ends because the gateway is shutting down."""
-        self._draining = True
-
     @property
     def is_idle(self) -> bool:
         """Whether no call is being served."""
         return not self._serving
 
     def end_calls(self) -> None:
-        """Tell all calls that are being served to end."""
+        """Tell all calls that are being served to end, because the gateway does."""
+        self._draining = True
         for task in self._serving:
             task.cancel()
 

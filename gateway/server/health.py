@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2
 
+from gateway.core.errors import GATEWAY_DRAINING, GatewayError
 from gateway.server.servicer import SERVICE_NAME
 
 SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
@@ -23,6 +24,7 @@ class HealthServicer(health.aio.HealthServicer):
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[Any]] = set()
+        self._watches_end = False
         self._status: int = health_pb2.HealthCheckResponse.NOT_SERVING
         self.hindrances: tuple[str, ...] = ()
 
@@ -37,6 +39,7 @@ class HealthServicer(health.aio.HealthServicer):
 
     def end_watches(self) -> None:
         """End the calls of those who watch, which have been told and would hold up the stop for the whole grace."""
+        self._watches_end = True
         for watch in self._watches:
             watch.cancel()
 
@@ -47,6 +50,10 @@ class HealthServicer(health.aio.HealthServicer):
         self._watches.add(task)
         try:
             await super().Watch(request, context)
+        except asyncio.CancelledError:
+            if self._watches_end:
+                raise GatewayError(GATEWAY_DRAINING) from None
+            raise
         finally:
             self._watches.discard(task)
 

@@ -9,14 +9,24 @@ from typing import Any, TypeAlias
 import grpc
 from google.rpc import code_pb2
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GATEWAY_OVERLOADED, GatewayError
 from gateway.metrics import Metrics
 from gateway.server.access_log import AccessLog
 from gateway.server.call import Call, begin_call
-from gateway.server.servicer import SERVICE_NAME
+from gateway.server.servicer import SERVICE, SERVICE_NAME
 from gateway.server.tracing import NoTracing, Tracing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+METHODS = tuple(method.full_name.replace(f"{SERVICE_NAME}.", f"{SERVICE_NAME}/") for method in SERVICE.methods)
+# Statuses that are the service's fault.
+FAULTS = (
+    code_pb2.UNAVAILABLE,
+    code_pb2.DEADLINE_EXCEEDED,
+    code_pb2.INTERNAL,
+    code_pb2.UNKNOWN,
+    code_pb2.DATA_LOSS,
+)
 
 # A method that nobody serves: its name is the caller's to choose, and no label.
 OTHER = "other"
@@ -41,6 +51,11 @@ class Observer:
         self._in_flight = 0
         self._started: dict[str, Any] = {}
         self._ended: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
+        # What is there from the start: Prometheus sees no increase in a series that begins with its first failure.
+        for method in METHODS:
+            for code in (code_pb2.OK, *FAULTS):
+                metrics.call_seconds.labels(method, code_pb2.Code.Name(code))
+            metrics.call_failures.labels(method, GATEWAY_OVERLOADED.reason)
         metrics.watch("calls_in_flight", "Calls that are being served.", lambda: self._in_flight)
 
     def begin(self, method: str, context: Context) -> Call:

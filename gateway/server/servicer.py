@@ -23,7 +23,8 @@ from gateway.server.paging import read_pages
 from gateway.swr.v1 import repos_pb2
 from gateway.upstream.client import Answer
 
-SERVICE_NAME = repos_pb2.DESCRIPTOR.services_by_name["RepoService"].full_name
+SERVICE = repos_pb2.DESCRIPTOR.services_by_name["RepoService"]
+SERVICE_NAME = SERVICE.full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -110,8 +110,9 @@ class Supervisor:
         for worker in workers:
             worker.tell(Order.DRAIN, max(deadline - time.monotonic(), 0.0))
             await self._end(worker, grace / len(workers))
-        for worker in self._known():
-            if not await self._end(worker, max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT):
+        left, last = self._known(), max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT
+        for worker, has_ended in zip(left, await asyncio.gather(*(self._end(one, last) for one in left)), strict=True):
+            if not has_ended:
                 _log.error("worker %d does not end, and is killed", worker.number)
                 worker.process.kill()
         _log.info("stopped")
@@ -192,10 +193,7 @@ class Supervisor:
         return f", operators on {(await stack.enter_async_context(admin)).address}"
 
     def _problems(self) -> tuple[str, ...]:
-        silent = [worker for worker in self._known() if worker.started.is_set() and worker.silence() > DEAD_AFTER]
-        return tuple(
-            f"worker {worker.number}: the event loop has not turned for {worker.silence():.0f} s" for worker in silent
-        )
+        return tuple(_describe(worker) for worker in self._known() if _is_stuck(worker))
 
     def _hindrances(self) -> tuple[str, ...]:
         """One worker that serves is enough: connections go to those that listen."""
@@ -204,13 +202,24 @@ class Supervisor:
         return () if self._serving() else ("no worker serves",)
 
     def _remarks(self) -> tuple[str, ...]:
-        return tuple(worker.describe() for worker in self._known())
+        return tuple(_describe(worker) for worker in self._known())
 
     def _serving(self) -> list[Worker]:
-        return [worker for worker in self._known() if not worker.hindrances()]
+        return [worker for worker in self._known() if not worker.hindrances() and not _is_stuck(worker)]
 
     def _known(self) -> list[Worker]:
         """Return the workers there are; may be asked for by another thread."""
         workers = list(self._workers.values())
         workers.sort(key=lambda worker: worker.number)
         return workers
+
+
+def _is_stuck(worker: Worker) -> bool:
+    """Tell whether a worker that had begun to serve says nothing any more."""
+    return worker.started.is_set() and worker.silence() > DEAD_AFTER
+
+
+def _describe(worker: Worker) -> str:
+    if _is_stuck(worker):
+        return f"worker {worker.number}: the event loop has not turned for {worker.silence():.0f} s"
+    return worker.describe()
