@@ -76,4 +76,5 @@ def configure_logging(level: str, log_format: str, worker: int | None = None) ->
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(worker) if log_format == "json" else ConsoleFormatter(worker))
+    logging.getLogger("grpc._cython.cygrpc").setLevel(logging.INFO)  # below it tells of its loop with each call
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -804,3 +804,31 @@ def test_problems_of_tracing_are_told_beside_others(otel: pytest.MonkeyPatch) ->
 def test_metrics_are_not_kept_in_somebody_elses_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/tmp")
     assert problems_of(CLOUD) == [f"{name}: must not be set: workers have a folder of their own for metrics"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "ratio", "problem"),
+    [
+        ("", "", ""),
+        ("always_on", "odd", ""),
+        ("traceidratio", "", ""),
+        ("traceidratio", "0", ""),
+        ("traceidratio", "1.0", ""),
+        ("parentbased_traceidratio", "0.01", ""),
+        ("parentbased_traceidratio", ".5", ""),
+        ("parentbased_traceidratio", "1.5", "OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1"),
+        ("parentbased_traceidratio", "1%", "OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1"),
+        ("foo", "", "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio, parentbased_always_on, "),
+    ],
+)
+def test_a_sampler_that_would_record_everything_by_mistake_is_refused(
+    otel: pytest.MonkeyPatch, sampler: str, ratio: str, problem: str
+) -> None:
+    otel.setenv(EXPORTER, "otlp")
+    otel.setenv("OTEL_TRACES_SAMPLER", sampler)
+    otel.setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
+    if problem:
+        (told,) = problems_of(CLOUD)
+        assert told.startswith(problem)
+    else:
+        load_settings(CLOUD)

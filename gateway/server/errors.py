@@ -15,7 +15,7 @@ class TracingError(StartError):
     """
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"OTEL_TRACES_EXPORTER: tracing cannot start as the variables OTEL_... say: {problem}")
+        super().__init__(f"tracing cannot start: OpenTelemetry does not take one of the variables OTEL_...: {problem}")
 
 
 class ListenError(StartError):

@@ -254,7 +254,10 @@ class Gateway:
         except RuntimeError:
             port = 0
         if not port:
-            raise ListenError("--listen", address, "in use, or not an address of this machine")
+            problem = (
+                "its folder is missing or closed" if address.startswith("unix:") else "not an address of this machine"
+            )
+            raise ListenError("--listen", address, f"in use, or {problem}")
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def _add_port(self, address: str, tls: ServerTls | None) -> int:

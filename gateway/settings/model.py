@@ -148,7 +148,7 @@ class Settings(BaseModel):
         description="Let callers beyond this machine use the gateway's own credential without mutual TLS, "
         "and send credentials to an http:// upstream.",
     )
-    workers: Count = Field(1, description="Processes that share the ports.")
+    workers: Count = Field(1, le=64, description="Processes that share the ports: one for each core, 64 at the most.")
     max_connection_age: Duration = Field(
         300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
     )

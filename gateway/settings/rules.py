@@ -6,6 +6,7 @@ They are looked at even where single settings are wrong, so that all problems ar
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -29,6 +30,12 @@ LONGEST_SHOWN_PATH = 255
 # Tracing is off unless it names one.
 TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
 _TRACES_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+_SAMPLER, _RATIO = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+_SAMPLERS = (
+    *("always_on", "always_off", "traceidratio"),
+    *("parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"),
+)
 
 # Where one of them is set, Prometheus' library keeps metrics in files of that folder.
 _METRICS_FOLDERS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -152,6 +159,17 @@ def _tracing_problems() -> Iterator[str]:
     given = [name for name in _TRACES_PROTOCOLS if os.environ.get(name)]
     if given and os.environ[given[0]] != "grpc":
         yield f"{given[0]}: must be grpc"
+    yield from _sampler_problems()
+
+
+def _sampler_problems() -> Iterator[str]:
+    """Refuse what the library would read as: record everything."""
+    sampler = os.environ.get(_SAMPLER, "")
+    if sampler and sampler not in _SAMPLERS:
+        yield f"{_SAMPLER}: must be one of {', '.join(_SAMPLERS)}"
+    ratio = os.environ.get(_RATIO, "")
+    if sampler.endswith("traceidratio") and ratio and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", ratio):
+        yield f"{_RATIO}: must be a number from 0 to 1"
 
 
 def _is_installed(module: str) -> bool:

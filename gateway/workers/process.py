@@ -16,6 +16,8 @@ import msgspec
 from gateway.settings.model import Settings
 from gateway.workers.channel import Command, Order, Pulse, deafen, listen, open_pair, say
 
+# Seconds that a worker has to begin to serve, before the gateway goes on without it.
+START_TIMEOUT = 60.0
 # Seconds that a worker has to leave at once, before it is killed.
 LEAVE_TIMEOUT = 8.0
 
@@ -101,9 +103,9 @@ async def start_worker(number: int, settings: Settings, metrics_folder: str) -> 
 
 
 async def starts(worker: Worker) -> bool:
-    """Wait until a worker serves or has ended; tell which."""
+    """Wait until a worker serves, has ended, or takes too long; tell whether it serves."""
     started, ended = (asyncio.ensure_future(one) for one in (worker.started.wait(), worker.process.wait()))
-    await asyncio.wait((started, ended), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((started, ended), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
     started.cancel()
     ended.cancel()
     return worker.started.is_set()

@@ -202,7 +202,8 @@ class Supervisor:
         return () if self._serving() else ("no worker serves",)
 
     def _remarks(self) -> tuple[str, ...]:
-        return tuple(_describe(worker) for worker in self._known())
+        known = {worker.number: _describe(worker) for worker in self._known()}
+        return tuple(known.get(number, f"worker {number}: gone") for number in range(1, self._settings.workers + 1))
 
     def _serving(self) -> list[Worker]:
         return [worker for worker in self._known() if not worker.hindrances() and not _is_stuck(worker)]
