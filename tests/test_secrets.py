@@ -150,7 +150,7 @@ async def test_iam_shows_neither_the_password_nor_the_token(password: str, caplo
             said = await all_that_is_said(gateway) + caplog.text
     for secret in (CANARY, *doorkeeper._issued):
         assert secret not in said
-    assert ("UNAVAILABLE" in said) == (password != CANARY)
+    assert ("StatusCode.UNAVAILABLE" in said) == (password != CANARY)
 
 
 @pytest.mark.parametrize("command", ["serve", "check-config"])
