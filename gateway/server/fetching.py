@@ -170,8 +170,7 @@ class PageFetcher:
 
     def _note_attempt(self, progress: Progress, result: str, trace: AttemptTrace) -> None:
         seconds = progress.end()
-        reason = "" if result == ANSWERED else result
-        trace.end(progress.status, reason)
+        trace.end(progress.status, _reason_of(result))
         attempts, duration = self._series(progress.status, result)
         attempts.inc()
         duration.observe(seconds)
@@ -180,11 +179,17 @@ class PageFetcher:
         """Return where a request is counted and observed; to look it up by labels each time is dearer."""
         series = self._known_series.get((status, result))
         if series is None:
-            reason = "" if result == ANSWERED else result
             host, port = host_and_port(self._upstream.origin)
-            duration = self._metrics.request_seconds.labels("GET", host, str(port), _label_of(status), reason)
+            duration = self._metrics.request_seconds.labels(
+                "GET", host, str(port), _label_of(status), _reason_of(result)
+            )
             series = self._known_series[status, result] = self._metrics.attempts.labels(result), duration
         return series
+
+
+def _reason_of(result: str) -> str:
+    """Return why a request failed; empty where it did not."""
+    return "" if result == ANSWERED else result
 
 
 def _label_of(status: int) -> str:

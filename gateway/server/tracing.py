@@ -100,7 +100,7 @@ def open_tracing(origin: str) -> Tracing:
     """
     if os.environ.get(TRACES_EXPORTER) != "otlp" or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoTracing()
-    from gateway.server.spans import Spans  # noqa: PLC0415 - an extra, and a second of start-up for those who want it
+    from gateway.server.spans import Spans  # noqa: PLC0415 - an extra, which may not be installed
 
     try:
         return Spans(origin)

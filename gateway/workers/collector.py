@@ -19,7 +19,7 @@ class WorkersCollector(MultiProcessCollector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of all workers, those that have ended included."""
         files = [str(path) for path in Path(self._path).glob("*.db") if _holds_something(path)]
-        metrics: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        metrics: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call] # untyped there
         return metrics
 
 

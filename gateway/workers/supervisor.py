@@ -170,12 +170,12 @@ class Supervisor:
     def _forget(self, worker: Worker) -> None:
         if self._workers.pop(worker.number, None) is worker:
             worker.close()
-            mark_process_dead(worker.number, self._folder)  # type: ignore[no-untyped-call]
+            mark_process_dead(worker.number, self._folder)  # type: ignore[no-untyped-call] # untyped there
 
     async def _open_admin(self, stack: AsyncExitStack) -> str:
         """Answer operators for all workers; return how that is logged."""
         registry = CollectorRegistry()
-        WorkersCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        WorkersCollector(registry, self._folder)  # type: ignore[no-untyped-call] # untyped there
         self._restarts = Counter(
             "swr_gateway_worker_restarts", "Workers that died and were replaced.", registry=registry
         )

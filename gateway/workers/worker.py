@@ -35,7 +35,7 @@ def main(number: int, descriptor: int) -> None:
         settings: Settings = pickle.loads(end.recv(LARGEST))  # noqa: S301 - of our own supervisor
         configure_logging(settings.log_level, settings.log_format, worker=number)
         # Who takes the place of one that died goes on with its counters, so their files do not pile up.
-        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call] # untyped there
         try:
             asyncio.run(_work(settings, end))
         except (StartError, BadFileError) as error:
