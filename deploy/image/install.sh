@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 
 locked() {
     "$1" -m pip --python "$2" install --quiet --disable-pip-version-check --no-cache-dir \
-        --only-binary :all: --require-hashes --requirement "$3"
+        --only-binary :all: --no-deps --require-hashes --requirement "$3"
 }
 
 # What builds the wheel stays behind, and the target needs no pip.
@@ -26,6 +26,8 @@ python3 -m venv --without-pip "$target"
 locked "$build" "$target/bin/python" "$source/requirements/runtime.lock"
 "$build" -m pip --python "$target/bin/python" install --quiet --disable-pip-version-check --no-deps --no-index \
     "$work"/wheel/*.whl
+# A lock names everything, so nothing is resolved; this finds what it lacks.
+"$build" -m pip --python "$target/bin/python" check >"$work/problems" || { cat "$work/problems"; exit 1; }
 
 # Nothing can be written where it runs, and each start would compile anew. Dates of files are of no account in an image.
 "$build" -m compileall -q -f --invalidation-mode unchecked-hash "$target/lib"
