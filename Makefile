@@ -51,6 +51,10 @@ test: install ## Run the tests, 3 minutes on two cores; coverage has floors: 100
 covered = $(BIN)/coverage report --include='$1' --fail-under=$2 --format=total >/dev/null \
 	|| { echo 'error: less than $2 % of the lines and branches of $3 are covered by tests'; exit 1; }
 
+test-quick: install ## Run the tests that start neither a gateway nor a command, in half a minute
+	@$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 $(ARGS) \
+		$$(grep -LE '^from (conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py)
+
 lint: install ## Check style, spelling, the proto files and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff .
@@ -115,4 +119,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
 
-.PHONY: help install demo run test lint types format protos check-protos bench lock deploy-check clean
+.PHONY: help install demo run test test-quick lint types format protos check-protos bench lock deploy-check clean

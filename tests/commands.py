@@ -12,8 +12,12 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-PATIENCE = 15.0
+from patience import HOUR
+
+# No test is about this time: pytest's own limit ends before.
+PATIENCE = HOUR
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,22 @@ class Command:
         raise AssertionError(f"{lines} and no {pattern!r}, then {await self.ends()}")
 
 
+def with_constants(folder: Path, **constants: float) -> dict[str, str]:
+    """Return variables of a command in all of whose processes constants have other values.
+
+    Args:
+        folder: Where to write what sets them: an interpreter looks for it by itself.
+        constants: By module and name, with two underscores for each dot: `gateway__server__heart__BEAT`.
+    """
+    lines = []
+    for path, value in constants.items():
+        module, _, name = path.replace("__", ".").rpartition(".")
+        lines.append(f"import {module}; {module}.{name} = {value!r}\n")
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("".join(lines))
+    return {"PYTHONPATH": str(folder)}
+
+
 Start = Callable[..., Awaitable[Command]]
 Run = Callable[..., Awaitable[Ended]]
 
@@ -76,6 +96,8 @@ async def starter() -> AsyncIterator[Start]:
     unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
     environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
     environment["SWR_GATEWAY_ADMIN_LISTEN"] = ""  # its port is fixed by default, and tests run side by side
+    # A machine that stands still for a while ends no call.
+    environment |= {"SWR_GATEWAY_TIMEOUT": "50m", "SWR_GATEWAY_ATTEMPT_TIMEOUT": "50m"}
 
     async def start(*arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, **variables: str) -> Command:
         process = await asyncio.create_subprocess_exec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,14 +12,22 @@ import pytest
 from hypothesis import settings
 
 from commands import Ended, Run, Start, starter
+from gateway.core import breaker
+from gateway.reliability import turns
+from gateway.server import fetching, spans
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.upstream import client, iam, session
+from patience import AGES, PATIENT, Advance, advance_of
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 
 # Each example of a property takes as long as the machine lets it.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# So does what the gateway waits for; where such a limit is what a test is about, the test sets it.
+turns.LONGEST_WAIT = client.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
 
 Connect = Callable[..., Awaitable[grpc.aio.Channel]]
 
@@ -45,17 +54,30 @@ async def connect() -> AsyncIterator[Connect]:
                 "admin_listen": None,
                 "drain_grace": "1s",
             }
-            defaults |= {"retries": 0, "coalesce": False}
+            defaults |= {"retries": 0, "coalesce": False} | PATIENT
             gateway = await stack.enter_async_context(Gateway(Settings(upstream_url=upstream_url, **defaults | given)))
             return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
 
         yield start
 
 
+@pytest.fixture
+async def advance() -> Advance:
+    """Put the event loop's clock forward."""
+    return advance_of(asyncio.get_running_loop())
+
+
+@pytest.fixture
+def patient_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a circuit remember attempts, stay open, and see no sick upstream in a caller's haste, for hours."""
+    for owner, name in ((breaker, "WINDOW"), (breaker, "FIRST_COOL_DOWN"), (fetching, "SLOW")):
+        monkeypatch.setattr(owner, name, AGES)
+
+
 @asynccontextmanager
 async def settled_stub(upstream: ScriptedUpstream, **given: object) -> AsyncIterator[Any]:
     """A stub of a gateway that, when the context ends, has told operators of all calls: in log lines, in spans."""
-    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
+    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url} | PATIENT
     async with Gateway(Settings.model_validate(defaults | given)) as running:
         channel = grpc.aio.insecure_channel(running.addresses[0])
         yield RepoServiceStub(channel)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ import grpc
 import yaml
 
 from certificates import CA, Mount, Pair, issue, issue_named, pem_of
+from patience import until
 
 SHIPPED = Path(__file__).parents[1] / "deploy" / "envoy"
 BINARY = Path(sys.executable).with_name("envoy")
-PATIENCE = 20.0
-# Seconds between two questions to Envoy's admin address, which answers and tells nothing by itself.
-POLL = 0.05
+# Envoy's own limits, in seconds and not 0, which a machine that stands still for a while would outlast.
+LIMITS = re.compile(r"\w*timeout|max_stream_duration|grpc_timeout_header_max")
 
 # The names that the configurations look for.
 EDGE = issue("edge.corp.example")
@@ -57,6 +58,14 @@ class Envoy:
         (found,) = (await _ask(self.admin, f"/stats?format=json&filter=^{pattern}$"))["stats"]
         return int(found["value"])
 
+    async def until_counted(self, pattern: str) -> None:
+        """Wait until a number of its own is more than 0: a thread of its own may count a moment after it has acted."""
+
+        async def counted() -> bool:
+            return await self.stat(pattern) > 0
+
+        await until(counted)
+
     async def until_healthy(self, *gateways: str) -> None:
         """Wait until it sends calls to exactly these."""
 
@@ -64,7 +73,7 @@ class Envoy:
             known = await self._gateways()
             return {address for address, facts in known.items() if _is_healthy(facts)} == set(gateways)
 
-        await eventually(healthy)
+        await until(healthy)
 
     async def _gateways(self) -> dict[str, dict[str, Any]]:
         clusters = (await _ask(self.admin, "/clusters?format=json"))["cluster_statuses"]
@@ -74,13 +83,6 @@ class Envoy:
             for cluster in clusters
             for host in cluster.get("host_statuses", ())
         }
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again, until it holds."""
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():  # noqa: ASYNC110 # nothing tells by itself
-            await asyncio.sleep(POLL)
 
 
 @asynccontextmanager
@@ -147,10 +149,20 @@ def _render(name: str, folder: Path, identity: Pair, gateways: Sequence[str], ed
     locality["lb_endpoints"] = [deepcopy(first) for _ in gateways]
     for endpoint, gateway in zip(locality["lb_endpoints"], gateways, strict=True):
         _write(endpoint["endpoint"]["address"], gateway)
+    _be_patient(configuration)
     if edit:
         edit(configuration)
     (folder / "envoy.yaml").write_text(yaml.safe_dump(configuration))
     return tls
+
+
+def _be_patient(part: Any) -> None:
+    """Let nothing be given up that takes a while."""
+    for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
+        if isinstance(inner, dict | list):
+            _be_patient(inner)
+        elif LIMITS.fullmatch(str(name)) and inner != "0s":
+            part[name] = "3600s"
 
 
 async def _ready(process: Process, folder: Path) -> str:
@@ -166,7 +178,7 @@ async def _ready(process: Process, folder: Path) -> str:
                 return response.status == 200
         return False
 
-    await eventually(ready)
+    await until(ready)
     return url
 
 

@@ -51,6 +51,7 @@ class ScriptedUpstream:
         requests: What it was asked.
         connections: Connections that were opened to it.
         arrived: Set when a request has arrived.
+        stalled: Set when a script has come to its stall: all before that is written.
         hung_up: Set when a client has closed a connection on which an answer was due.
         hang_ups: How many of them were closed.
     """
@@ -60,12 +61,19 @@ class ScriptedUpstream:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     hang_ups: int = 0
 
     def play(self, *scripts: Script | bytes) -> None:
         """Order what the next requests are answered with."""
         self.scripts = [(script,) if isinstance(script, bytes) else script for script in scripts]
+
+    async def all_arrived(self, count: int) -> None:
+        """Wait until so many requests have arrived in all."""
+        while len(self.requests) < count:
+            self.arrived.clear()
+            await self.arrived.wait()
 
     async def all_hung_up(self, count: int) -> None:
         """Wait until so many connections were closed on which an answer was due."""
@@ -110,6 +118,7 @@ class ScriptedUpstream:
                     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     return False
                 case Act.STALL:
+                    self.stalled.set()
                     await reader.read()
                     self._note_hang_up()
                     return False

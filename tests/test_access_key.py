@@ -43,11 +43,12 @@ class Door:
     """The embedded upstream, which knows one key: its clock, and the status of every request to it."""
 
     url: str = ""
+    opened: float = field(default_factory=time.time)
     ahead: float = 0.0
     statuses: list[int] = field(default_factory=list)
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return self.opened + self.ahead
 
     @web.middleware
     async def note(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -236,7 +237,7 @@ def signed(headers: Mapping[str, str], target: str = REPOS, **other: str) -> dic
 @pytest.mark.parametrize("minutes", [-16, -14, 0, 14, 16])
 async def test_a_clock_may_be_off_by_less_than_15_minutes(minutes: int) -> None:
     async with locked() as door:
-        signer = AccessKeySigner(AccessKey(NAME, SECRET), door.url, lambda: time.time() + minutes * MINUTE)
+        signer = AccessKeySigner(AccessKey(NAME, SECRET), door.url, lambda: door.opened + minutes * MINUTE)
         sign_in = await signer.sign_in(REPOS, {})
         assert await status_of(door.url, sign_in.headers) == (200 if abs(minutes) < 15 else 401)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+TESTS = sorted((ROOT / "tests").glob("*.py"))
 MODULES = [path for path in (ROOT / "gateway").rglob("*.py") if "swr" not in path.relative_to(ROOT).parts]
 
 
@@ -32,3 +36,54 @@ def test_locks_name_no_host() -> None:
     for lock in (ROOT / "requirements").glob("*.lock"):
         assert "://" not in lock.read_text(), lock.name
         assert "--hash=sha256:" in lock.read_text(), lock.name
+
+
+CLOCKS = {"monotonic", "perf_counter", "process_time"}
+
+
+def depends_on_the_clock(node: ast.AST) -> bool:
+    """Tell whether a call sleeps for more than a turn of the loop, gives up after so many seconds, or measures them."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    seconds = [one.value for one in node.args if isinstance(one, ast.Constant)]
+    match name:
+        case "sleep":
+            return seconds != [0]
+        case "timeout":
+            return bool(seconds)
+        case "wait":
+            return any(keyword.arg == "timeout" for keyword in node.keywords)
+        case _:
+            return name in CLOCKS or name == "wait_for"
+
+
+def test_no_test_sleeps_or_measures_time() -> None:
+    """A machine that stands still for a while would make it fail; what may wait is in one place."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in TESTS
+        if path.name != "patience.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and depends_on_the_clock(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("call", "depends"),
+    [
+        ("asyncio.sleep(0)", False),
+        ("asyncio.sleep(0.1)", True),
+        ("time.sleep(seconds)", True),
+        ("asyncio.timeout(5)", True),
+        ("asyncio.timeout(PATIENCE)", False),
+        ("asyncio.wait_for(event.wait(), 10)", True),
+        ("asyncio.wait([task], timeout=0.5)", True),
+        ("asyncio.wait([task])", False),
+        ("time.monotonic()", True),
+        ("stub.ListRepos(request, timeout=0.2)", False),
+    ],
+)
+def test_what_depends_on_the_clock(call: str, depends: bool) -> None:
+    assert depends_on_the_clock(ast.parse(call, mode="eval").body) == depends

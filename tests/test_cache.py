@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,7 @@ from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
+from patience import HOUR, PATIENT, Advance
 from scripted_upstream import Act, ScriptedUpstream, answer, page, scripted_upstream
 
 REQUEST = repos_pb2.ListReposRequest()
@@ -245,14 +246,14 @@ class Remembering:
         return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
     def _ask(self) -> str:
-        with urllib.request.urlopen(self._url, timeout=10) as response:
+        with urllib.request.urlopen(self._url) as response:
             return str(response.read().decode())
 
 
 @asynccontextmanager
 async def remembering(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[Remembering]:
     defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "drain_grace": "1s"}
-    settings = Settings(upstream_url=upstream.url, **{**defaults, "retries": 0, **given})
+    settings = Settings(upstream_url=upstream.url, **{**defaults, **PATIENT, "retries": 0, **given})
     async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
         yield Remembering(gateway, channel)
 
@@ -341,17 +342,25 @@ ANSWERS: list[Any] = [
 
 @pytest.mark.parametrize("script", ANSWERS)
 async def test_the_last_page_stands_in_for_one_that_cannot_be_had_at_this_time(
-    upstream: ScriptedUpstream, clock: Clock, script: tuple[Any, ...]
+    upstream: ScriptedUpstream, clock: Clock, advance: Advance, script: tuple[Any, ...]
 ) -> None:
     upstream.play((*named("good"),), script)
-    async with remembering(upstream, stale_if_error="1h", attempt_timeout="300ms") as gateway:
+
+    async def end(call: Coroutine[Any, Any, Any], arrivals: int) -> Any:
+        ending = asyncio.create_task(call)
+        if Act.STALL in script:
+            await upstream.all_arrived(arrivals)
+            advance(HOUR)
+        return await ending
+
+    async with remembering(upstream, stale_if_error="1h", attempt_timeout="1h") as gateway:
         assert await gateway.list() == ("good", "nothing")
         clock.now += 70.5
-        assert await gateway.list() == ("good", "stale; age=70")
+        assert await end(gateway.list(), 2) == ("good", "stale; age=70")
         assert len(upstream.requests) == 2
-        assert await gateway.reason(*NO_CACHE) != ""
+        assert await end(gateway.reason(*NO_CACHE), 3) != ""
         clock.now += 3600.0
-        assert await gateway.reason() != ""
+        assert await end(gateway.reason(), 4) != ""
 
 
 async def test_the_last_page_stands_in_where_nobody_listens_any_more() -> None:
@@ -364,6 +373,7 @@ async def test_the_last_page_stands_in_where_nobody_listens_any_more() -> None:
         assert await gateway.reason(*NO_CACHE) == "UPSTREAM_UNREACHABLE"
 
 
+@pytest.mark.usefixtures("patient_circuit")
 async def test_the_last_page_stands_in_while_the_circuit_is_open(upstream: ScriptedUpstream) -> None:
     upstream.play(*named("good"), answer(503))
     async with remembering(upstream, stale_if_error="1h") as gateway:
@@ -401,7 +411,7 @@ async def listed_pages(settings: Settings, credential: Credential) -> AsyncItera
     assert settings.upstream_url
     metrics = Metrics()
     tls = UpstreamTls(None, None, metrics)
-    async with UpstreamClient(settings.upstream_url, tls, attempt_timeout=20.0, max_response_bytes=1000) as client:
+    async with UpstreamClient(settings.upstream_url, tls, attempt_timeout=10 * HOUR, max_response_bytes=1000) as client:
         fetcher = PageFetcher(client, credential, make_protection(settings, metrics), metrics)
         yield make_pages(settings, fetcher, PageConverter(0), credential, metrics)
 
@@ -409,7 +419,7 @@ async def listed_pages(settings: Settings, credential: Credential) -> AsyncItera
 @pytest.mark.parametrize("by_caller", [True, False], ids=["the caller's", "the settings'"])
 @pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
 async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
-    upstream: ScriptedUpstream, by_caller: bool, coalesce: bool
+    upstream: ScriptedUpstream, advance: Advance, by_caller: bool, coalesce: bool
 ) -> None:
     """Inside of the gateway: outside, a caller's own clock ends its call before the answer comes."""
     upstream.play((*named("good"),), (Act.STALL,))
@@ -417,8 +427,10 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
     now = asyncio.get_running_loop().time
     async with listed_pages(settings, NoCredential()) as pages:
         query, call = read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
-        good = await pages.get(query, call, Deadline(now() + 20.0, by_caller))
-        late = pages.get(query, call, Deadline(now() + 0.05, by_caller))
+        good = await pages.get(query, call, Deadline(now() + HOUR, by_caller))
+        late = asyncio.create_task(pages.get(query, call, Deadline(now() + HOUR, by_caller)))
+        await upstream.all_arrived(2)
+        advance(HOUR)
         if by_caller:
             with pytest.raises(GatewayError, match="DEADLINE_EXCEEDED"):
                 await late
@@ -445,7 +457,7 @@ async def test_without_a_credential_nobody_is_given_what_is_remembered(
     upstream.play(*named("good"))
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
     credential, query, call = Failing(), read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
-    deadline = Deadline(asyncio.get_running_loop().time() + 20.0, by_caller=False)
+    deadline = Deadline(asyncio.get_running_loop().time() + HOUR, by_caller=False)
     async with listed_pages(settings, credential) as pages:
         await pages.get(query, call, deadline)
         credential.fails = True

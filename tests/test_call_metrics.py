@@ -17,6 +17,7 @@ from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import HOUR, PATIENT, Advance, until
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 LIST, STREAM = "gateway.swr.v1.RepoService/ListRepos", "gateway.swr.v1.RepoService/StreamRepos"
@@ -46,6 +47,7 @@ class Watched:
 @asynccontextmanager
 async def watched(upstream: ScriptedUpstream, **more: object) -> AsyncIterator[Watched]:
     plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url, "retries": 0}
+    plain |= PATIENT
     async with Gateway(Settings.model_validate(plain | more)) as running:
         channel = grpc.aio.insecure_channel(running.addresses[0])
         yield Watched(running, channel)
@@ -113,9 +115,7 @@ async def test_calls_in_flight_are_those_that_are_being_served(upstream: Scripte
     upstream.play((release, page("[]")), (Act.STALL,))
     async with watched(upstream, coalesce=False) as gateway:
         calls = [gateway.stub.ListRepos(REQUEST) for _ in range(2)]
-        while len(upstream.requests) < 2:
-            upstream.arrived.clear()
-            await upstream.arrived.wait()
+        await upstream.all_arrived(2)
         assert gateway.value("swr_gateway_calls_in_flight") == 2
         release.set()
         await asyncio.wait(map(asyncio.ensure_future, calls), return_when=asyncio.FIRST_COMPLETED)
@@ -124,11 +124,16 @@ async def test_calls_in_flight_are_those_that_are_being_served(upstream: Scripte
     assert gateway.value("swr_gateway_calls_in_flight") == 0
 
 
-async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(upstream: ScriptedUpstream) -> None:
+async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(
+    upstream: ScriptedUpstream, advance: Advance
+) -> None:
     upstream.play(page("[]"), answer(503), (Act.STALL,))
-    async with watched(upstream, retries=1, attempt_timeout="100ms") as gateway:
+    async with watched(upstream, retries=1, attempt_timeout="1h") as gateway:
         await gateway.stub.ListRepos(REQUEST)
-        await failure_of(gateway.stub.ListRepos(REQUEST))
+        call = gateway.stub.ListRepos(REQUEST)
+        await upstream.all_arrived(3)
+        advance(HOUR)
+        await failure_of(call)
     host, _, port = upstream.url.removeprefix("http://").partition(":")
     outcomes = {}
     for labels in gateway.labels("http_client_request_duration_seconds_count"):
@@ -143,16 +148,15 @@ async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(upstr
 async def test_a_caller_who_cancels_during_the_drain_is_no_fault_of_the_service(upstream: ScriptedUpstream) -> None:
     upstream.play((Act.STALL,))
     plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url}
-    running = await Gateway(Settings.model_validate(plain | {"drain_delay": "1h"})).__aenter__()
+    running = await Gateway(Settings.model_validate(plain | PATIENT | {"drain_delay": "1h"})).__aenter__()
     async with grpc.aio.insecure_channel(running.addresses[0]) as channel:
         gateway = Watched(running, channel)
         call = gateway.stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         leaving = asyncio.create_task(running.__aexit__(None, None, None))
-        await asyncio.wait([leaving], timeout=0.05)
-        assert not leaving.done()
+        await until(lambda: bool(running.hindrances()))
         call.cancel()
-        await asyncio.wait_for(upstream.hung_up.wait(), 10)
+        await upstream.hung_up.wait()
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving

@@ -414,10 +414,10 @@ async def test_check_config_masks_the_token(run: Run) -> None:
 
 async def test_check_config_reads_the_file_that_the_environment_names(tmp_path: Path, run: Run) -> None:
     config = tmp_path / "gateway.toml"
-    config.write_text('region = "cn-north-4"\ntimeout = "7s"\n', "utf-8")
+    config.write_text('region = "cn-north-4"\ndrain_delay = "7s"\n', "utf-8")
     ended = await run("check-config", SWR_GATEWAY_CONFIG=str(config))
     assert ended.code == 0
-    assert 'timeout = "7s"' in ended.out.splitlines()
+    assert 'drain_delay = "7s"' in ended.out.splitlines()
 
 
 @pytest.fixture

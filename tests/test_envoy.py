@@ -20,12 +20,13 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from certificates import CA, OTHER_CA, Folder, Pair, client_context, issue, issue_named, pem_of
-from envoy import BINARY, CALLER, EDGE, GATEWAY, SHIPPED, Envoy, channel_to, envoy, eventually
+from envoy import BINARY, CALLER, EDGE, GATEWAY, SHIPPED, Envoy, channel_to, envoy
 from failures import failure_of
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import PATIENT, until
 from scripted_upstream import ScriptedUpstream, answer, page, scripted_upstream
 
 CONFIGURATIONS = sorted(path.name for path in SHIPPED.glob("*.yaml"))
@@ -49,7 +50,7 @@ def settings(upstream: ScriptedUpstream, tls: Folder) -> Configure:
 
     def configure(*, plain: bool = False, **given: Any) -> Settings:
         defaults: dict[str, Any] = {"upstream_url": upstream.url, "auth": "none", "listen": "127.0.0.1:0"}
-        defaults |= {"admin_listen": None, "drain_grace": "1s"}
+        defaults |= {"admin_listen": None, "drain_grace": "1s"} | PATIENT
         if not plain:
             defaults |= {"tls_cert": tls.path("cert"), "tls_key": tls.path("key"), "tls_client_ca": tls.path("ca")}
             defaults |= {"tls_allowed_sans": "edge.corp.example"}
@@ -147,7 +148,7 @@ async def test_who_is_no_caller_is_refused_at_the_hop(
     async with channel_to(sidecar.address, caller, name="gateway.corp.example") as channel:
         failure = await failure_of(RepoServiceStub(channel).ListRepos(REQUEST))
     assert failure.code is grpc.StatusCode.UNAVAILABLE
-    assert await sidecar.stat(rf"listener\..*\.ssl\.{counted}") >= 1
+    await sidecar.until_counted(rf"listener\..*\.ssl\.{counted}")
     assert upstream.requests == []
 
 
@@ -162,7 +163,7 @@ async def test_a_gateway_that_shows_another_name_gets_no_calls(
         channel_to(client.address) as channel,
     ):
         failure = await failure_of(RepoServiceStub(channel).ListRepos(REQUEST))
-        assert await client.stat(r"cluster\.gateways\.ssl\.fail_verify_san") >= 1
+        await client.until_counted(r"cluster\.gateways\.ssl\.fail_verify_san")
     assert failure.code is grpc.StatusCode.UNAVAILABLE
     assert upstream.requests == []
 
@@ -181,7 +182,7 @@ async def test_a_new_certificate_is_shown_without_a_restart(edge: Envoy) -> None
 
     assert not await is_shown()
     edge.tls.put(**{"tls.crt": new.chain, "tls.key": new.key})
-    await eventually(is_shown)
+    await until(is_shown)
 
 
 async def test_reflection_is_nobodys_business_outside(edge_channel: Any) -> None:

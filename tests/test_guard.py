@@ -105,7 +105,7 @@ class Caller:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def start(self, shape: str, request: bytes = b"", timeout: float = 10) -> Any:
+    def start(self, shape: str, request: bytes = b"", timeout: float | None = None) -> Any:
         path = f"/{SERVICE}/{shape}"
         match shape:
             case "UnaryUnary":
@@ -204,26 +204,32 @@ async def test_a_caller_who_cancels_is_no_error_of_ours(
     call = caller.start(shape)
     await waiting.wait()
     call.cancel()
-    await asyncio.wait_for(ended.wait(), 10)
+    await ended.wait()
     assert caplog.text == ""
 
 
 async def test_a_call_that_grpc_cancels_behind_its_deadline_was_late(serve: Serve, shape: str) -> None:
     metrics = Metrics()
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def wait(context: Any) -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             context.add_done_callback(lambda _: ended.set())
 
     caller = await serve(wait, make_guard(metrics))
-    failure = await caller.failure(shape, timeout=0.1)
-    await asyncio.wait_for(ended.wait(), 10)
-    assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    labels = {"grpc_method": f"{SERVICE}/{shape}", "reason": "DEADLINE_EXCEEDED"}
-    assert metrics.registry.get_sample_value("swr_gateway_call_failures_total", labels) == 1
+    while not begun.is_set():  # on a busy machine the time may end before the handler has begun
+        assert (await caller.failure(shape, timeout=0.1)).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await ended.wait()
+
+    def counted(reason: str) -> float:
+        labels = {"grpc_method": f"{SERVICE}/{shape}", "reason": reason}
+        return metrics.registry.get_sample_value("swr_gateway_call_failures_total", labels) or 0.0
+
+    assert counted("DEADLINE_EXCEEDED") >= 1
+    assert counted("CALL_CANCELLED") == 0
 
 
 async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> None:
@@ -247,7 +253,7 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
         await waiting.wait()
         await server.stop(None)
         assert not ended.is_set()
-        asyncio.get_running_loop().call_later(0.01, last_word.set)
+        asyncio.get_running_loop().call_soon(last_word.set)
         await guard.last_call()
         assert ended.is_set()
         with pytest.raises(grpc.aio.AioRpcError):

@@ -22,6 +22,7 @@ from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceServicer, add_RepoServiceServicer_to_server
+from patience import PATIENT
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
 UPDATED = "2017-09-11T03:00:02.542841141Z"
@@ -45,9 +46,8 @@ class Listing:
 
 @pytest.fixture
 async def gateway(upstream: ScriptedUpstream) -> Any:
-    settings = Settings(
-        upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen=None, drain_grace="1s"
-    )
+    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"}
+    settings = Settings.model_validate(PATIENT | {"timeout": "50m", "upstream_url": upstream.url} | defaults)
     async with Gateway(settings) as running:
         yield running.addresses[0]
 
@@ -256,11 +256,11 @@ async def test_a_gateway_behind_tls_is_reached_with_its_authority_only(run: Run,
     key, chain = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
     port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, chain)]))
     await server.start()
-    target = ("list", "--target", f"localhost:{port}", "--output", "csv", "--columns", "name", "--deadline", "5s")
+    target = ("list", "--target", f"localhost:{port}", "--output", "csv", "--columns", "name")
     try:
-        trusted = await run(*target, "--tls-ca", str(tmp_path / "ca.pem"))
+        trusted = await run(*target, "--tls-ca", str(tmp_path / "ca.pem"), "--deadline", "1h")
         assert (trusted.code, trusted.out) == (0, "name\nbehind-tls\n")
-        assert (await run(*target, "--tls")).code == 1
-        assert (await run(*target)).code == 1
+        assert (await run(*target, "--tls", "--deadline", "5s")).code == 1
+        assert (await run(*target, "--deadline", "5s")).code == 1
     finally:
         await server.stop(None)

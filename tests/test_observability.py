@@ -31,6 +31,7 @@ from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import PATIENT
 from scripted_upstream import answer, page, scripted_upstream
 
 ROOT = Path(__file__).parent.parent
@@ -142,6 +143,7 @@ async def _page_of_one(files: Path) -> str:
             listen="127.0.0.1:0",
             admin_listen="127.0.0.1:0",
             drain_grace="100ms",
+            **PATIENT,
         )
         credentials = grpc.ssl_channel_credentials(pem_of(CA))
         async with Gateway(settings) as gateway, grpc.aio.secure_channel(gateway.addresses[0], credentials) as channel:
@@ -166,7 +168,7 @@ async def _page_of_workers() -> str:
 
 async def _metrics(address: str | None) -> str:
     def ask() -> str:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as response:
+        with urllib.request.urlopen(f"http://{address}/metrics") as response:
             return str(response.read().decode())
 
     return await asyncio.to_thread(ask)

