@@ -12,12 +12,15 @@ import click
 import pytest
 import trustme
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from gateway.cli.main import main
 from gateway.cli.serve import command as serve
 from gateway.core.filter import Dialect
 from gateway.settings import model
+from gateway.settings.cores import available_cores
 from gateway.settings.load import SettingsError, load_settings
 from gateway.settings.model import Auth, LogFormat, LogLevel, Settings
 from gateway.settings.names import flag, variable
@@ -49,7 +52,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "max_in_flight": ("7", 7),
     "max_queue": ("0", 0),
     "max_response_bytes": ("512KiB", 512 * 1024),
-    "prefetch": ("9", 9),
+    "prefetch": ("6", 6),
     "cache_ttl": ("1m", 60.0),
     "stale_if_error": ("1h", 3600.0),
     "coalesce": ("false", False),
@@ -320,6 +323,8 @@ def test_all_problems_are_told_at_once_each_with_its_place(file: Path, monkeypat
         ("SWR_GATEWAY_UPSTREAMURL", "SWR_GATEWAY_UPSTREAM_URL"),
         ("SWR_GATEWAY_LOGLEVEL", "SWR_GATEWAY_LOG_LEVEL"),
         ("SWR_GATEWAY_CONFG", "SWR_GATEWAY_CONFIG"),
+        ("SWR_GATEWAY_UPSTREAM", "SWR_GATEWAY_UPSTREAM_URL or SWR_GATEWAY_UPSTREAM_CA"),
+        ("swr_gateway_timeout", "SWR_GATEWAY_TIMEOUT"),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_a_suggestion(
@@ -327,6 +332,11 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion(
 ) -> None:
     monkeypatch.setenv(name, CANARY)
     assert problems_of(UPSTREAM) == [f"{name}: there is no such setting; did you mean {meant}?"]
+
+
+def test_the_target_of_the_list_command_is_no_misspelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWR_GATEWAY_TARGET", "gateway.example:50051")
+    assert load_settings(UPSTREAM) == Settings.model_validate(UPSTREAM)
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_misspellings(
@@ -349,8 +359,22 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_misspel
 
 
 @pytest.mark.parametrize(
-    "name", ["timeuot", "drain-grace", "TIMEOUT", "settings", "config", "_env_file", "_env_prefix"]
+    ("name", "meant"),
+    [
+        ("timeuot", "timeout"),
+        ("drain-grace", "drain_grace"),
+        ("TIMEOUT", "timeout"),
+        ("SWR_GATEWAY_TIMEOUT", "timeout"),
+        ("upstream", "upstream_url or upstream_ca"),
+        ("secretkey", "secret_key"),
+    ],
 )
+def test_a_misspelt_key_of_the_file_is_refused_with_a_suggestion(name: str, meant: str, file: Path) -> None:
+    file.write_text(f'{name} = "1s"', encoding="utf-8")
+    assert problems_of(UPSTREAM, file) == [f"{name} in {file}: there is no such setting; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("name", ["settings", "config", "_env_prefix", "x"])
 def test_an_unknown_key_of_the_file_is_refused(name: str, file: Path) -> None:
     file.write_text(f'{name} = "1s"', encoding="utf-8")
     assert problems_of(UPSTREAM, file) == [f"{name} in {file}: there is no such setting"]
@@ -377,7 +401,7 @@ def test_a_token_file_of_another_type_is_a_problem_with_auth_token_too(file: Pat
         pytest.param(None, "cannot read", id="not there"),
         pytest.param(b"timeout = ", "is not TOML", id="not TOML"),
         pytest.param(b"a = 1\na = 2", "is not TOML", id="key given twice"),
-        pytest.param(b"\xff\xfe", "is not TOML", id="not UTF-8"),
+        pytest.param(b"\xff\xfe", "is not UTF-8", id="not UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_a_problem_beside_others(content: bytes | None, says: str, file: Path) -> None:
@@ -718,3 +742,145 @@ def test_what_check_config_prints_is_a_file_with_the_same_settings(flags: Mappin
 def test_check_config_prints_every_setting() -> None:
     output = check_config("--region", "cn-north-4").output
     assert {line.lstrip("# ").split()[0] for line in output.splitlines()} == Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param("timeout = 1\nregion = cn-north-4\n", "line 2, column 10: is not TOML: Invalid value", id="value"),
+        pytest.param("\n\nlisten = [1", "line 3, column 12: is not TOML: Unclosed array", id="array"),
+        pytest.param('a = "' + CANARY, "line 1, column 17: is not TOML: Unterminated string", id="string"),
+        pytest.param(
+            "timeout", "line 1, column 8: is not TOML: Expected '=' after a key in a key/value pair", id="key"
+        ),
+        pytest.param("a = 1\na = 2\n", "line 2, column 6: is not TOML: Cannot overwrite a value", id="key given twice"),
+        pytest.param(f"[{CANARY}]\n[{CANARY}]\n", f"line 2, column {len(CANARY) + 2}: is not TOML", id="table twice"),
+        pytest.param(f'a = {{"{CANARY}"=1,"{CANARY}"=2}}\n', "is not TOML", id="name of a secret"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_line_and_column(content: str, says: str, file: Path) -> None:
+    file.write_text(content, encoding="utf-8")
+    (problem,) = problems_of({}, file)
+    assert problem.startswith(f"--config: {file}, line ")
+    assert problem.endswith(says)
+    assert CANARY not in problem
+
+
+def test_what_is_not_utf_8_is_told_with_its_line_and_column(file: Path) -> None:
+    file.write_bytes('# ä\nregion = "Ä'.encode() + b"\xe4")
+    assert problems_of({}, file) == [f"--config: {file}, line 2, column 12: is not UTF-8"]
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 100_000, "a = " + "9" * 10_000], ids=["nested", "long number"])
+def test_toml_that_python_refuses_is_a_problem_like_others(content: str, file: Path) -> None:
+    file.write_text(content, encoding="utf-8")
+    assert problems_of({}, file) == [f"--config: {file}: holds a number that is too long, or is nested too deep"]
+
+
+def test_a_bad_file_is_a_problem_of_the_variable_that_named_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWR_GATEWAY_CONFIG", str(file))
+    assert problems_of() == [f"SWR_GATEWAY_CONFIG: cannot read {file}: No such file or directory"]
+
+
+# Hosts
+
+BAD_NAME = "the host must be a name whose labels, between its dots, have 1 to 63 characters, and 253 in all"
+BAD_NUMBERS = "the host must be a name, or an IP address such as 127.0.0.1"
+HOSTS = {"upstream_url": "https://{}", "iam_url": "https://{}:8443", "listen": "{}:1", "admin_listen": "{}:1"}
+each_host = pytest.mark.parametrize(("name", "text"), HOSTS.items(), ids=HOSTS)
+
+
+@each_host
+@pytest.mark.parametrize(
+    "host",
+    ["swr..example", ".swr", "swr..", f"{'a' * 64}.example", f"swr.{'a' * 64}", ".".join(["a" * 60] * 5)],
+    ids=["empty label", "empty first label", "two dots at the end", "long label", "long last label", "long name"],
+)
+def test_a_host_name_that_the_resolver_breaks_down_on_is_refused(name: str, text: str, host: str) -> None:
+    flags = {**UPSTREAM, name: text.format(host)}
+    assert problems_of(flags) == [f"{flag(name)}: {BAD_NAME}"]
+
+
+@each_host
+@pytest.mark.parametrize("host", ["1.2.3", "127.1", "2130706433", "0x7f000001", "010.0.0.1", "999.0.0.1", "127.0.0.1."])
+def test_numbers_that_resolvers_read_as_another_address_are_refused(name: str, text: str, host: str) -> None:
+    assert problems_of({**UPSTREAM, name: text.format(host)}) == [f"{flag(name)}: {BAD_NUMBERS}"]
+
+
+@each_host
+@pytest.mark.parametrize(
+    "host", [f"{'a' * 63}.example", ".".join(["a" * 62] * 4), "swr.example.", "1.example", "a.1", "0xg", "-a-", "_"]
+)
+def test_host_names(name: str, text: str, host: str) -> None:
+    shown = load_settings({**UPSTREAM, name: text.format(host)}).model_dump(mode="json")
+    assert shown[name] == text.format(host)
+
+
+@given(st.from_regex(r"[a-z0-9._-]{1,70}", fullmatch=True) | st.lists(st.just("a" * 50)).map(".".join))
+def test_whatever_host_passes_is_one_that_pythons_resolver_takes(host: str) -> None:
+    try:
+        Settings.model_validate({"upstream_url": f"http://{host}"})
+    except ValidationError:
+        return
+    assert host.encode("idna")
+
+
+def test_a_region_is_one_label_of_a_host() -> None:
+    longest = "a" * 63
+    assert load_settings({"region": longest}).origin == f"https://swr-api.{longest}.myhuaweicloud.com"
+    assert problems_of({"region": longest + "a"}) == ["--region: must be a region such as cn-north-4"]
+
+
+# Socket files
+
+
+def path_of(length: int, prefix: str) -> str:
+    return prefix + "/" + "s" * (length - 1 - len(prefix.removeprefix("unix:")))
+
+
+@pytest.mark.parametrize("prefix", ["unix:", "unix://"])
+def test_a_socket_path_is_as_long_as_the_system_takes(prefix: str) -> None:
+    longest = path_of(107, prefix)
+    assert load_settings({**UPSTREAM, "listen": longest}).listen == (longest,)
+    for too_long in (longest + "s", longest[:-1] + "ä"):
+        assert problems_of({**UPSTREAM, "listen": too_long}) == [
+            "--listen: a unix:/path may have 107 bytes, which is what the system takes"
+        ]
+
+
+@pytest.mark.parametrize("character", ["#", "?", "%", "%41", ",", "\t", "\n", "\0", "\x7f"])
+def test_a_socket_path_that_grpc_reads_as_something_else_is_refused(character: str, file: Path) -> None:
+    file.write_text(f"listen = [{json.dumps(f'unix:/run/a{character}b')}]\n".replace("\x7f", "\\u007f"))
+    assert problems_of(UPSTREAM, file) == [
+        f"listen in {file}: a unix:/path must not hold #, ?, %, a comma or a control character: gRPC reads it as a URI"
+    ]
+
+
+@pytest.mark.parametrize("address", ["unix://run/s", "unix:/", "unix:/run/", "unix:////"])
+def test_what_is_no_socket_path(address: str) -> None:
+    assert problems_of({**UPSTREAM, "listen": address}) == [
+        "--listen: must be host:port or unix:/path, several by comma"
+    ]
+
+
+# Workers
+
+
+def test_auto_is_a_worker_for_each_core_that_is_available() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        for cores in (before, {min(before)}):
+            os.sched_setaffinity(0, cores)
+            assert load_settings({**UPSTREAM, "workers": "auto"}).workers == available_cores() <= len(cores)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_auto_is_no_more_workers_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.settings.types.available_cores", lambda: 1000)
+    assert load_settings({**UPSTREAM, "workers": "auto"}).workers == 64
+
+
+@pytest.mark.parametrize("text", ["many", "AUTO", "2.5", "", "-1"])
+def test_what_is_no_number_of_workers_is_told_what_is(text: str) -> None:
+    assert problems_of({**UPSTREAM, "workers": text}) == ["--workers: must be a number from 1 to 64, or auto"]

@@ -293,7 +293,7 @@ def test_names_of_callers_need_an_authority_that_vouches_for_callers(server: Map
 
 
 def test_what_is_bad_by_itself_is_not_told_to_be_missing(file: Path) -> None:
-    file.write_text('tls_cert = 1\ntls_key = "/k"\nupstream_client_cert = "/c"\nupstream_client_key = 1\n')
+    file.write_text(f'tls_cert = 1\ntls_key = "{file}"\nupstream_client_cert = "{file}"\nupstream_client_key = 1\n')
     assert places_of(problems_of(CLOUD, file)) == [f"tls_cert in {file}", f"upstream_client_key in {file}"]
 
 
@@ -684,6 +684,7 @@ def test_broken_rules_are_told_beside_bad_settings(pems: Path) -> None:
         "--prefetch",
         "--timeout",
         "--tls-cert",
+        "--tls-key",
         "--upstream-ca",
         "--upstream-client-key",
         "--upstream-url",
@@ -785,7 +786,7 @@ def _missing_parent(name: str) -> None:
 
 @pytest.mark.parametrize("find", [_missing, _missing_parent])
 def test_an_exporter_that_is_not_installed_is_told(otel: pytest.MonkeyPatch, find: Callable[[str], None]) -> None:
-    otel.setattr("gateway.settings.rules.find_spec", find)
+    otel.setattr("gateway.settings.environment.find_spec", find)
     load_settings(CLOUD)
     otel.setenv(EXPORTER, "none")
     load_settings(CLOUD)
@@ -832,3 +833,245 @@ def test_a_sampler_that_would_record_everything_by_mistake_is_refused(
         assert told.startswith(problem)
     else:
         load_settings(CLOUD)
+
+
+# Listeners
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "what"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", "port"),
+        ("127.0.0.1:1", "127.0.0.1:01", "port"),
+        ("127.0.0.1:1", "localhost:1", "port"),
+        ("LocalHost:1", "[::1]:1", "port"),
+        ("0.0.0.0:1", "127.0.0.1:1", "port"),
+        ("0.0.0.0:1", "[::1]:1", "port"),
+        ("gateway.example:1", "[::]:1", "port"),
+        ("[::1]:1", "[0:0:0:0:0:0:0:1]:1", "port"),
+        ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", "port"),
+        ("gateway.example:1", "Gateway.Example.:1", "port"),
+        ("unix:/run/s", "unix:/run/s", "path"),
+        ("unix:/run/s", "unix:///run/s", "path"),
+        ("unix:/run/s", "unix:/run//s", "path"),
+        ("unix:/run/s", "unix:/run/./other/../s", "path"),
+    ],
+)
+def test_two_addresses_that_cannot_both_be_listened_on_are_refused(one: str, other: str, what: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert problems_of({**CLOUD, "listen": f"{first},{second}"}) == [
+            f"--listen: {first} and {second} have the same {what}: give one of them another"
+        ]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "127.0.0.1:0,127.0.0.1:0",
+        "0.0.0.0:0,localhost:0",
+        "127.0.0.1:1,127.0.0.1:2",
+        "127.0.0.1:1,127.0.0.2:1",
+        "127.0.0.1:1,[::1]:1",
+        "a.example:1,b.example:1",
+        "a.example:1,127.0.0.1:1",
+        "unix:/run/a,unix:/run/b",
+        "unix:/run/a,127.0.0.1:1",
+    ],
+)
+def test_addresses_that_can_all_be_listened_on(listen: str) -> None:
+    assert load_settings({**CLOUD, "listen": listen}).listen == tuple(listen.split(","))
+
+
+def test_a_socket_file_by_way_of_a_link_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (problem,) = problems_of({**CLOUD, "listen": f"unix:{tmp_path}/real/s,unix:{tmp_path}/link/s"})
+    assert "have the same path" in problem
+
+
+def test_every_two_addresses_that_are_the_same_are_told() -> None:
+    problems = problems_of({**CLOUD, "listen": "127.0.0.1:1,localhost:1,[::1]:1,127.0.0.1:1"})
+    assert [problem.split(": ")[1].removesuffix(" have the same port") for problem in problems] == [
+        "127.0.0.1:1 and localhost:1",
+        "127.0.0.1:1 and 127.0.0.1:1",
+        "localhost:1 and [::1]:1",
+        "localhost:1 and 127.0.0.1:1",
+    ]
+
+
+def test_operators_are_not_answered_where_callers_are(source: Source) -> None:
+    flags = {**CLOUD, **source.give({"listen": "127.0.0.1:7000", "admin_listen": "localhost:7000"})}
+    places = f"{source.calls('listen')}, {source.calls('admin_listen')}"
+    assert problems_of(flags, source.file) == [
+        f"{places}: 127.0.0.1:7000 and localhost:7000 have the same port: give one of them another"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "other", "default"),
+    [
+        ("listen", "0.0.0.0:9464", "admin_listen", "127.0.0.1:9464"),
+        ("admin_listen", "0.0.0.0:50051", "listen", "127.0.0.1:50051"),
+    ],
+)
+def test_an_address_that_is_the_default_of_the_other_listener_is_refused(
+    name: str, address: str, other: str, default: str
+) -> None:
+    (problem,) = problems_of({**CLOUD, name: address})
+    for part in (flag(name), flag(other), variable(other), address, default):
+        assert part in problem
+    assert load_settings({**CLOUD, "listen": "127.0.0.1:9464", "admin_listen": ""}).admin_listen is None
+
+
+# Limits, and the defaults that follow them
+
+
+@pytest.mark.parametrize(
+    ("name", "limited_by", "limit", "more", "value"),
+    [("attempt_timeout", "timeout", "3s", "4s", 3.0), ("prefetch", "max_in_flight", "2", "3", 2)],
+)
+def test_what_another_setting_never_lets_happen_is_refused(
+    name: str, limited_by: str, limit: str, more: str, value: float, source: Source
+) -> None:
+    flags = {**CLOUD, **source.give({name: more, limited_by: limit})}
+    (problem,) = problems_of(flags, source.file)
+    assert problem.startswith(f"{source.calls(name)}: ")
+    for part in (limit, flag(limited_by), variable(limited_by)):
+        assert part in problem
+    assert getattr(load_settings({**CLOUD, name: limit, limited_by: limit}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "limited_by", "limit", "followed", "default"),
+    [("attempt_timeout", "timeout", "3s", 3.0, 5.0), ("prefetch", "max_in_flight", "2", 2, 4)],
+)
+def test_a_default_follows_the_setting_that_limits_it(
+    name: str, limited_by: str, limit: str, followed: float, default: float, source: Source
+) -> None:
+    assert getattr(load_settings(CLOUD), name) == default
+    flags = {**CLOUD, **source.give({limited_by: limit})}
+    assert getattr(load_settings(flags, source.file), name) == followed
+
+
+@pytest.mark.parametrize(("name", "value"), [("attempt_timeout", "16s"), ("prefetch", "101")])
+def test_what_is_given_is_held_to_the_default_of_what_limits_it(name: str, value: str) -> None:
+    assert places_of(problems_of({**CLOUD, name: value})) == [flag(name)]
+
+
+# No problem follows from another
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        pytest.param({"listen": "nowhere", "admin_listen": "127.0.0.1:50051"}, ["listen"], id="listeners"),
+        pytest.param({"admin_listen": "nowhere", "listen": "127.0.0.1:9464"}, ["admin_listen"], id="operators"),
+        pytest.param({"timeout": "soon", "attempt_timeout": "20s"}, ["timeout"], id="time"),
+        pytest.param({"timeout": "soon"}, ["timeout"], id="a default of it"),
+        pytest.param({"max_in_flight": "0", "prefetch": "200"}, ["max_in_flight"], id="requests"),
+        pytest.param({"workers": "0", "listen": "unix:/run/s"}, ["workers"], id="workers"),
+        pytest.param({**TOKEN, "listen": "0.0.0.0:1", "allow_insecure": "maybe"}, ["allow_insecure"], id="insecure"),
+        pytest.param({"auth": "magic", "listen": "0.0.0.0:1"}, ["auth"], id="auth"),
+        pytest.param(
+            {"region": "", "upstream_url": "http://swr.example", "allow_insecure": "x"}, ["allow_insecure"], id="http"
+        ),
+        pytest.param({"region": "", "upstream_url": "http://swr.example", "auth": "magic"}, ["auth"], id="nobody"),
+        pytest.param({"region": "", "upstream_url": "swr.example"}, ["upstream_url"], id="upstream"),
+        pytest.param({**TOKEN, "token": "two words"}, ["token"], id="token"),
+        pytest.param({"region": "UP", **IAM}, ["region"], id="region of IAM"),
+    ],
+)
+def test_nothing_is_told_that_follows_from_a_bad_setting(flags: Mapping[str, str], told: list[str]) -> None:
+    assert places_of(problems_of({**CLOUD, **flags})) == [flag(name) for name in told]
+
+
+def test_a_bad_authority_for_callers_is_not_told_to_be_missing(file: Path, server: Mapping[str, str]) -> None:
+    file.write_text("tls_client_ca = 1\n")
+    flags = {**CLOUD, **TOKEN, **server, "listen": "0.0.0.0:1", "tls_allowed_sans": "a"}
+    assert places_of(problems_of(flags, file)) == [f"tls_client_ca in {file}"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"auth": "aksk"},
+        {"auth": "iam"},
+        {"auth": "token", "listen": "0.0.0.0:1"},
+        {"tls_allowed_sans": "a"},
+        {"upstream_url": "http://swr.example"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("content", [None, "timeout = "], ids=["not there", "not TOML"])
+def test_what_may_be_in_a_file_that_cannot_be_read_is_not_told_to_be_missing(
+    content: str | None, flags: Mapping[str, str], file: Path
+) -> None:
+    if content is not None:
+        file.write_text(content)
+    assert places_of(problems_of(flags, file)) == ["--config"]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "flags"),
+    [
+        ("SWR_GATEWAY_UPSTREAM_UR", {}),
+        ("SWR_GATEWAY_REGIO", {}),
+        ("SWR_GATEWAY_CONFG", {"auth": "aksk"}),
+        ("SWR_GATEWAY_TOKN", {**CLOUD, "auth": "token"}),
+        ("SWR_GATEWAY_SECRETKEY", {**CLOUD, "auth": "aksk", "access_key": "AK"}),
+        ("SWR_GATEWAY_TLS_CERTS", {**CLOUD, "tls_allowed_sans": "a", "tls_client_ca": "{ca}", "tls_key": "{key}"}),
+    ],
+)
+def test_what_a_misspelt_variable_means_is_not_told_to_be_missing(
+    misspelt: str, flags: Mapping[str, str], pems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(misspelt, "x")
+    given = {name: text.format(ca=pems / "ca.pem", key=pems / "good-key.pem") for name, text in flags.items()}
+    assert places_of(problems_of(given)) == [misspelt]
+
+
+def test_a_misspelt_variable_beside_the_right_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWR_GATEWAY_TIMEOUTS", "1s")
+    monkeypatch.setenv("SWR_GATEWAY_TIMEOUT", "3s")
+    assert places_of(problems_of({**CLOUD, "attempt_timeout": "4s"})) == ["--attempt-timeout", "SWR_GATEWAY_TIMEOUTS"]
+
+
+# Files that are not there, by their paths
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_certificate_and_a_key_that_are_not_there_are_told_at_once(kind: str, pems: Path) -> None:
+    parts = in_folder(pems, pair(kind, "none.pem", "none-key.pem"))
+    assert problems_of({**CLOUD, **parts}) == [f"{flag(name)}: {path}: {NOT_THERE}" for name, path in parts.items()]
+
+
+def test_a_file_is_told_to_be_missing_although_its_other_half_is_bad(file: Path) -> None:
+    file.write_text("tls_cert = 1\n")
+    assert problems_of({**CLOUD, "tls_key": "/nowhere/key"}, file)[1:] == [f"--tls-key: /nowhere/key: {NOT_THERE}"]
+
+
+@pytest.mark.parametrize(
+    "path", ["tls.crt", "certs/ca-bundle.pem", "./tls.crt", "../up/token", "server.key.pem", "a/b/c.crt"]
+)
+def test_a_relative_path_that_is_not_there_is_named(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert problems_of({**CLOUD, "upstream_ca": path}) == [f"--upstream-ca: {Path(path)}: {NOT_THERE}"]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        CANARY,
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + CANARY,
+        f"eyJhbGciOiJIUzI1NiJ9.{CANARY}{'x' * 30}.{'y' * 43}",
+        f"{CANARY}+/==",
+        CANARY * 1000,
+    ],
+    ids=["short", "secret key", "JWT", "base64", "long"],
+)
+def test_a_secret_in_the_place_of_its_path_is_not_shown(secret: str) -> None:
+    (problem,) = problems_of({**CLOUD, "auth": "token", "token_file": secret})
+    assert problem.startswith("--token-file: ")
+    assert problem.endswith(" (a relative path, not shown: it may be a secret)")
+    assert CANARY not in problem

@@ -13,8 +13,8 @@ import click
 from aiohttp import web
 
 from gateway.cli.durations import DURATION
+from gateway.settings.addresses import LAST_PORT
 from gateway.settings.names import flag
-from gateway.settings.types import LAST_PORT
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.core.trace_context import TraceContext, read_trace_context
 from gateway.server.errors import TracingError
-from gateway.settings.rules import TRACES_EXPORTER
+from gateway.settings.environment import TRACES_EXPORTER
 
 
 class AttemptTrace(Protocol):

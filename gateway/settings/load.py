@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.settings.config_file import ConfigFileError, read_config_file
+from gateway.settings.given import Given
 from gateway.settings.model import PREFIX, Auth, Settings
-from gateway.settings.names import flag, variable
+from gateway.settings.names import CONFIG, flag, likely_meant, variable
 from gateway.settings.rules import find_contradictions
 
-CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+CONFIG_VARIABLE = variable(CONFIG)
 
 _SDK_VARIABLES = {
     "access_key": "HUAWEICLOUD_SDK_AK",
@@ -29,12 +30,19 @@ _OF_KUBERNETES = re.compile(
     rf"{PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
 
+# Beside the settings themselves: where the file is, and the target of `swr-gateway list`, which may run here too.
+_KNOWN = frozenset((*map(variable, Settings.model_fields), CONFIG_VARIABLE, f"{PREFIX}TARGET"))
+
+# What pydantic says of a default that depends on a setting which is bad: that one is told.
+_FOLLOWS = "default_factory_not_called"
+
 
 class SettingsError(Exception):
     """Settings that cannot be used.
 
     Attributes:
-        problems: One sentence each, naming the setting where it was given, and never its value.
+        problems: One sentence each, naming the setting where it was given, and never a value that may be a secret. None
+            follows from another.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -52,38 +60,90 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     Raises:
         SettingsError: With every problem that was found.
     """
-    config = config or (Path(path) if (path := os.environ.get(CONFIG_VARIABLE)) else None)
-    file, problems = _read_file(config)
-    environment = {name: os.environ[variable(name)] for name in Settings.model_fields if variable(name) in os.environ}
-    given = {**file, **environment, **flags}
-    sdk = _sdk_variables(given)
-    given |= {name: os.environ[place] for name, place in sdk.items()}
-    places = {
-        **sdk,
-        **{name: f"{name} in {config}" for name in file},
-        **{name: variable(name) for name in environment},
-        **{name: flag(name) for name in flags},
-    }
-    problems += _misspelt_variables()
-    settings, bad = _validate(given, places)
-    problems += bad
-    problems += find_contradictions(
-        settings, {name for name, value in given.items() if value not in ("", None)}, places
-    )
+    sources = _Sources()
+    _add_file(sources, config)
+    _add_environment(sources)
+    sources.add(flags, flag)
+    sdk = _sdk_variables(sources.given)
+    sources.add({name: os.environ[place] for name, place in sdk.items()}, sdk.__getitem__)
+    settings, bad = _validate(sources.given)
+    problems = [*sources.problems, *(f"{sources.places[name]}: {problem}" for name, problem in bad)]
+    names = {name for name, value in sources.given.items() if value not in ("", None)}
+    unknown = sources.unknown | {name for name, _ in bad}
+    problems += find_contradictions(Given(settings, names, unknown, sources.places))
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _validate(given: Mapping[str, Any], places: Mapping[str, str]) -> tuple[Settings, list[str]]:
+class _Sources:
+    """The sources of settings, merged.
+
+    Attributes:
+        given: Settings that were given, by their names.
+        places: Where each was given.
+        unknown: Settings that were meant to be given, with values that cannot be told.
+        problems: Why not.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {}
+        self.places: dict[str, str] = {}
+        self.unknown: set[str] = set()
+        self.problems: list[str] = []
+        self._latest: AbstractSet[str] = frozenset()
+
+    def add(self, given: Mapping[str, Any], place: Callable[[str], str]) -> None:
+        """Add a source, which wins over those before it: its settings, and what each is called there."""
+        self.given |= given
+        self.places |= {name: place(name) for name in given}
+        self.unknown -= given.keys()
+        self._latest = given.keys()
+
+    def add_misspelt(self, name: str, meant: list[str], spell: Callable[[str], str] = str) -> None:
+        """Add a name that is none of a setting in the source that was added last, and those it may stand for."""
+        suggestion = " or ".join(map(spell, meant))
+        self.problems.append(f"{name}: there is no such setting" + (f"; did you mean {suggestion}?" if meant else ""))
+        # Any setting may be in a file that was not named.
+        self.unknown |= (Settings.model_fields.keys() if CONFIG in meant else set(meant)) - self._latest
+
+
+def _add_file(sources: _Sources, config: Path | None) -> None:
+    place = "--config"
+    if config is None and (path := os.environ.get(CONFIG_VARIABLE)):
+        place, config = CONFIG_VARIABLE, Path(path)
+    if config is None:
+        return
+    try:
+        content = read_config_file(config)
+    except ConfigFileError as error:
+        sources.problems.append(f"{place}: {error}")
+        sources.unknown |= Settings.model_fields.keys()
+        return
+    known = {name: value for name, value in content.items() if name in Settings.model_fields}
+    sources.add(known, lambda name: f"{name} in {config}")
+    for name in content:
+        if name not in known:
+            sources.add_misspelt(f"{name} in {config}", likely_meant(name))
+
+
+def _add_environment(sources: _Sources) -> None:
+    names = {variable(name): name for name in Settings.model_fields}
+    sources.add({name: os.environ[place] for place, name in names.items() if place in os.environ}, variable)
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and not (name in _KNOWN or _OF_KUBERNETES.fullmatch(name)):
+            sources.add_misspelt(name, likely_meant(name, (*Settings.model_fields, CONFIG)), variable)
+
+
+def _validate(given: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, str]]]:
     """Check each setting by itself; those that are bad are explained, and left out of what is returned."""
     try:
         return Settings(**given), []
     except ValidationError as error:
-        details = error.errors()
-    bad = {detail["loc"][0] for detail in details}
-    rest = Settings(**{name: value for name, value in given.items() if name not in bad})
-    return rest, [_explain(detail, places) for detail in details]
+        details = [detail for detail in error.errors() if detail["type"] != _FOLLOWS]
+    bad = [(str(detail["loc"][0]), _explain(detail["msg"])) for detail in details]
+    names = {name for name, _ in bad}
+    return Settings(**{name: value for name, value in given.items() if name not in names}), bad
 
 
 def _sdk_variables(given: Mapping[str, Any]) -> dict[str, str]:
@@ -96,28 +156,5 @@ def _sdk_variables(given: Mapping[str, Any]) -> dict[str, str]:
     return {name: place for name, place in _SDK_VARIABLES.items() if os.environ.get(place)}
 
 
-def _read_file(config: Path | None) -> tuple[dict[str, Any], list[str]]:
-    if config is None:
-        return {}, []
-    try:
-        content = tomllib.loads(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        return {}, [f"--config: cannot read {config}: {error.strerror}"]
-    except ValueError:
-        # The parser's text may quote what it stumbled over, and that may be a secret.
-        return {}, [f"--config: {config} is not TOML"]
-    known = {name: value for name, value in content.items() if name in Settings.model_fields}
-    return known, [f"{name} in {config}: there is no such setting" for name in content if name not in known]
-
-
-def _misspelt_variables() -> Iterator[str]:
-    known = {*map(variable, Settings.model_fields), CONFIG_VARIABLE}
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known and not _OF_KUBERNETES.fullmatch(name):
-            close = difflib.get_close_matches(name, known, n=1)
-            yield f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
-
-
-def _explain(detail: Any, places: Mapping[str, str]) -> str:
-    name, text = detail["loc"][0], detail["msg"]
-    return f"{places[name]}: {text.removeprefix('Value error, ').replace('Input should be', 'must be')}"
+def _explain(problem: str) -> str:
+    return problem.removeprefix("Value error, ").replace("Input should be", "must be")

@@ -13,24 +13,27 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.core.filter import Dialect
+from gateway.settings.addresses import Addresses, HttpAddress, Origin, Region
 from gateway.settings.types import (
-    Addresses,
     Count,
     Duration,
     FilePath,
     HeaderText,
-    HttpAddress,
     Names,
     Number,
-    Origin,
     PositiveDuration,
     Printable,
-    Region,
     Size,
     Unset,
+    Workers,
 )
 
 PREFIX = "SWR_GATEWAY_"
+
+TIMEOUT = 15.0
+ATTEMPT_TIMEOUT = 5.0
+MAX_IN_FLIGHT = 100
+PREFETCH = 4
 
 
 class Auth(StrEnum):
@@ -109,15 +112,22 @@ class Settings(BaseModel):
         None, description="Name of the project that tokens are for; without it, the region."
     )
     timeout: PositiveDuration = Field(
-        15.0,
+        TIMEOUT,
         description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
     )
-    attempt_timeout: PositiveDuration = Field(5.0, description="Time of one upstream request.")
+    attempt_timeout: PositiveDuration = Field(
+        default_factory=lambda data: min(ATTEMPT_TIMEOUT, data["timeout"]),
+        description="Time of one upstream request, no longer than --timeout; the default is shorter where that is.",
+    )
     retries: Number = Field(2, le=10, description="How often a failed upstream request is sent again at the most.")
-    max_in_flight: Count = Field(100, description="Upstream requests at once.")
+    max_in_flight: Count = Field(MAX_IN_FLIGHT, description="Upstream requests at once.")
     max_queue: Number = Field(200, description="Calls that may wait for one of those.")
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
-    prefetch: Count = Field(4, description="Pages that StreamRepos fetches ahead.")
+    prefetch: Count = Field(
+        default_factory=lambda data: min(PREFETCH, data["max_in_flight"]),
+        description="Pages that StreamRepos fetches ahead, no more than --max-in-flight; "
+        "the default is lower where that is.",
+    )
     cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
     stale_if_error: Duration = Field(
         0.0, description="Further time for which it is given where the upstream is unavailable; 0s is off."
@@ -148,7 +158,9 @@ class Settings(BaseModel):
         description="Let callers beyond this machine use the gateway's own credential without mutual TLS, "
         "and send credentials to an http:// upstream.",
     )
-    workers: Count = Field(1, le=64, description="Processes that share the ports: one for each core, 64 at the most.")
+    workers: Workers = Field(
+        1, description="Processes that share the ports, 64 at the most; auto is one for each core that is available."
+    )
     max_connection_age: Duration = Field(
         300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
     )

@@ -1,8 +1,7 @@
-"""Types of settings that Python has no word for: durations, addresses, an origin, and how they are written."""
+"""Types of settings that Python has no word for, and how they are written: durations, sizes, numbers, texts, paths."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -11,18 +10,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr
 
 from gateway.core.tokens import is_token
+from gateway.settings.cores import available_cores
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,30})?)(ms|s|m|h)", re.ASCII)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
-_HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
-_HOST_PORT = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
-_ORIGIN = re.compile(rf"(?i:(https?))://(({_HOST})(?::(\d{{1,5}}))?)/?", re.ASCII)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?:/[\w.-]+)*(?:/[\w.-]*\*)?", re.ASCII)
 # An IP address is no DNS name, though it looks like one.
 _NUMBERS = re.compile(r"[\d.]+", re.ASCII)
-LAST_PORT = 65535
 LONGEST = 250_000 * 3600.0  # seconds: some thirty years
+MOST_WORKERS = 64
 
 
 def read_duration(text: str) -> float:
@@ -69,6 +66,14 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
+def _read_workers(value: object) -> object:
+    if value == "auto":
+        return min(available_cores(), MOST_WORKERS)
+    if isinstance(value, str) and not value.strip().isdecimal():
+        raise ValueError(f"must be a number from 1 to {MOST_WORKERS}, or auto")
+    return value
+
+
 def _read_bytes(value: object) -> object:
     if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
         raise ValueError("must be a size such as 65536, 512KiB or 64MiB")
@@ -81,52 +86,6 @@ def write_bytes(size: int) -> str:
         if size and size % power == 0:
             return f"{size // power}{unit}"
     return str(size)
-
-
-def _read_addresses(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    if not isinstance(value, list | tuple):
-        raise ValueError("must be host:port or unix:/path, several by comma")  # noqa: TRY004 - told among the other problems
-    return value
-
-
-def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    if not addresses or not all(map(_is_address, addresses)):
-        raise ValueError("must be host:port or unix:/path, several by comma")
-    return addresses
-
-
-def _is_address(address: str) -> bool:
-    if address.startswith("unix:"):
-        return address.startswith("unix:/")
-    match = _HOST_PORT.fullmatch(address)
-    return match is not None and int(match[1]) <= LAST_PORT and _is_host(address.rpartition(":")[0])
-
-
-def _is_host(host: str) -> bool:
-    """Tell whether what stands in brackets, if anything does, is an address of IPv6."""
-    if not host.startswith("["):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).version == 6
-    except ValueError:
-        return False
-
-
-def _check_http_address(address: str) -> str:
-    if address.startswith("unix:") or not _is_address(address):
-        raise ValueError("must be host:port, or empty for none")
-    return address
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host, by its name or address alone."""
-    host = host.strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _read_names(value: object) -> object:
@@ -158,20 +117,6 @@ def _check_text(text: SecretStr | str | None) -> SecretStr | str | None:
     return text
 
 
-def _check_origin(url: str) -> str:
-    match = _ORIGIN.fullmatch(url)
-    if match is None or not _is_host(match[3]) or not 1 <= int(match[4] or 1) <= LAST_PORT:
-        raise ValueError("must be http(s)://host[:port], with no path, query or credentials")
-    return f"{match[1].lower()}://{match[2]}"
-
-
-def _check_region(region: str) -> str:
-    # It becomes a part of a host name.
-    if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", region, re.ASCII):
-        raise ValueError("must be a region such as cn-north-4")
-    return region
-
-
 def _empty_is_unset(value: object) -> object:
     return None if value == "" else value
 
@@ -198,15 +143,7 @@ PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
 Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
 Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
-Addresses = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_read_addresses),
-    AfterValidator(_check_addresses),
-    PlainSerializer(",".join),
-]
-HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
+Workers = Annotated[int, BeforeValidator(_read_workers), BeforeValidator(_refuse_bool), Field(ge=1, le=MOST_WORKERS)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_names), PlainSerializer(",".join)
 ]
-Origin = Annotated[str, AfterValidator(_check_origin)]
-Region = Annotated[str, AfterValidator(_check_region)]
