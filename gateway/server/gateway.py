@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import urlsplit
 
 import grpc
 from grpc_channelz.v1 import channelz
@@ -30,6 +28,7 @@ from gateway.server.observer import Observer
 from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
+from gateway.server.socket_file import check_socket_file
 from gateway.server.tls import AllowedCallers, ServerTls
 from gateway.server.tracing import open_tracing
 from gateway.settings.model import Settings
@@ -249,15 +248,15 @@ class Gateway:
 
     def _listen(self, address: str, tls: ServerTls | None) -> str:
         try:
-            # A socket file that another process serves would be taken from it without a word.
-            port = 0 if _is_served(address) else self._add_port(address, tls)
+            # gRPC would take a socket file from whoever serves it, without a word.
+            check_socket_file(address)
+            port = self._add_port(address, tls)
         except RuntimeError:
             port = 0
         if not port:
-            problem = (
-                "its folder is missing or closed" if address.startswith("unix:") else "not an address of this machine"
-            )
-            raise ListenError("--listen", address, f"in use, or {problem}")
+            is_file = address.startswith("unix:")
+            problem = "its folder is missing or closed" if is_file else "not an address of this machine"
+            raise ListenError("--listen", address, f"address in use, or {problem}")
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def _add_port(self, address: str, tls: ServerTls | None) -> int:
@@ -276,11 +275,3 @@ async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _is_served(address: str) -> bool:
-    """Tell whether somebody accepts connections on a socket file."""
-    if not address.startswith("unix:"):
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(urlsplit(address).path) == 0

@@ -1,0 +1,153 @@
+"""What is listened on: socket files that are served, left behind or something else, and addresses that are the same."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from itertools import combinations_with_replacement
+from pathlib import Path
+
+import grpc
+import pytest
+
+from commands import PATIENCE, Start
+from gateway.server.errors import ListenError
+from gateway.server.gateway import Gateway
+from gateway.settings.addresses import collide
+from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from scripted_upstream import ScriptedUpstream
+
+REQUEST = repos_pb2.ListReposRequest()
+NOWHERE = ("--upstream-url", "http://upstream.invalid", "--auth", "none")
+
+
+def gateway(upstream: ScriptedUpstream, listen: str) -> Gateway:
+    return Gateway(
+        Settings.model_validate(
+            {"upstream_url": upstream.url, "auth": "none", "admin_listen": "", "listen": listen, "drain_grace": "1s"}
+        )
+    )
+
+
+async def refusal_of(upstream: ScriptedUpstream, listen: str) -> str:
+    with pytest.raises(ListenError) as refused:
+        async with gateway(upstream, listen):
+            pass
+    return str(refused.value)
+
+
+async def is_answered(address: str) -> bool:
+    async with grpc.aio.insecure_channel(address) as channel:
+        return await RepoServiceStub(channel).ListRepos(REQUEST, timeout=PATIENCE) == repos_pb2.ListReposResponse()
+
+
+@pytest.mark.parametrize("prefix", ["unix:", "unix://"])
+@pytest.mark.parametrize("name", ["s", "with blanks", "ünïcode", "a+b@c:d;e=f&g", "[0]", "~!$'()*", "x" * 200])
+async def test_a_socket_path_that_passes_is_the_one_that_is_served(
+    name: str, prefix: str, tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    """The longest names are cut so that the path has as many bytes as it may have."""
+    path = str(tmp_path / name)[: 107 - len(prefix.removeprefix("unix:"))]
+    async with gateway(upstream, prefix + path):
+        assert Path(path).is_socket()  # noqa: ASYNC240 - a local file
+        assert await is_answered(prefix + path)
+
+
+@pytest.mark.parametrize("spelling", ["unix:{}/s", "unix://{}/s", "unix:{}/./s", "unix:{}/link"])
+async def test_a_socket_that_is_served_is_not_taken_over(
+    spelling: str, tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    (tmp_path / "link").symlink_to("s")
+    first, second = f"unix:{tmp_path}/s", spelling.format(tmp_path)
+    async with gateway(upstream, first):
+        assert await refusal_of(upstream, second) == (
+            f"--listen: cannot listen on {second}: address in use: another process serves this socket"
+        )
+        assert await is_answered(first)
+
+
+async def test_a_socket_that_is_served_by_who_is_too_busy_to_accept_is_not_taken_over(
+    tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(path)
+        busy.listen(0)
+        waiting.connect(path)
+        assert "cannot be told whether it is in use" in await refusal_of(upstream, f"unix:{path}")
+        assert Path(path).is_socket()  # noqa: ASYNC240 - a local file
+        busy.accept()[0].close()
+
+
+async def test_a_socket_of_another_kind_is_not_removed(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    path = str(tmp_path / "s")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+    ):
+        other.bind(path)
+        assert "cannot be told whether it is in use" in await refusal_of(upstream, f"unix:{path}")
+        end.sendto(b"still here", path)
+        assert other.recv(16) == b"still here"
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    (tmp_path / "s").write_text("precious")
+    assert "address in use" in await refusal_of(upstream, f"unix:{tmp_path}/s")
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+async def test_a_socket_file_that_was_left_behind_is_replaced(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "s"))
+    async with gateway(upstream, f"unix:{tmp_path}/s"):
+        assert await is_answered(f"unix:{tmp_path}/s")
+
+
+async def test_a_gateway_that_was_killed_makes_room_for_the_next(tmp_path: Path, start: Start) -> None:
+    address = f"unix:{tmp_path}/s"
+    killed = await start("serve", *NOWHERE, "--listen", address)
+    await killed.logs("^serving on ")
+    refused = await (await start("serve", *NOWHERE, "--listen", address)).ends()
+    assert refused.code == 1
+    assert f"error: --listen: cannot listen on {address}: address in use" in refused.err
+    killed.signal(signal.SIGKILL)
+    await killed.ends()
+    assert (tmp_path / "s").is_socket()
+    again = await start("serve", *NOWHERE, "--listen", address)
+    assert await again.logs(r"^serving on ([^,]+),") == address
+
+
+HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+async def grpc_refuses(one: str, other: str) -> bool:
+    """Tell whether gRPC, which listens on one address, refuses another with the same port."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    port = server.add_insecure_port(f"{one}:0")
+    try:
+        server.add_insecure_port(f"{other}:{port}")
+    except RuntimeError:
+        return True
+    else:
+        return False
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize(("one", "other"), [*combinations_with_replacement(HOSTS, 2)])
+async def test_addresses_collide_where_grpc_refuses_them_in_one_order_or_the_other(one: str, other: str) -> None:
+    """Of the addresses of a wildcard and of `localhost` gRPC is content with some, should others be taken already."""
+    refused = await grpc_refuses(one, other) or await grpc_refuses(other, one)
+    assert collide(f"{one}:1", f"{other}:1") == refused
