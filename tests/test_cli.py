@@ -630,3 +630,48 @@ async def test_simulate_explains_what_is_wrong_with_a_data_file(tmp_path: Path, 
     assert ended.code == 2
     assert "--data" in ended.err
     assert "every record needs a name" in ended.err
+
+
+# Notes, and flags that are none
+
+PROXY = {"HTTPS_PROXY": f"http://user:{CANARY}@proxy:3128", "http_proxy": "http://proxy:3128", "ALL_PROXY": ""}
+NOT_USED = (
+    "HTTPS_PROXY, http_proxy: not used: the gateway connects to the upstream and to IAM directly, without a proxy"
+)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_serve_says_once_that_proxies_are_not_used(workers: str, start: Start) -> None:
+    given = ("--upstream-url", NOWHERE, "--auth", "none", "--listen", "127.0.0.1:0", "--workers", workers)
+    gateway = await start("serve", *given, **PROXY)
+    assert await gateway.logs(r"^\w+_PROXY\b.*") == NOT_USED
+    await gateway.logs("^serving on ")
+    gateway.signal(signal.SIGTERM)
+    assert "PROXY" not in (await gateway.ends()).err
+
+
+async def test_check_config_notes_that_proxies_are_not_used(run: Run) -> None:
+    without = await run("check-config", "--upstream-url", NOWHERE, "--auth", "none")
+    ended = await run("check-config", "--upstream-url", NOWHERE, "--auth", "none", **PROXY)
+    assert (without.code, without.err) == (0, "")
+    assert (ended.code, ended.out, ended.err) == (0, without.out, f"note: {NOT_USED}\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+@pytest.mark.parametrize("name", ["token", "access_key", "secret_key", "security_token", "iam_password"])
+async def test_who_looks_for_the_flag_of_a_secret_is_told_where_it_goes(name: str, command: str, run: Run) -> None:
+    flag = "--" + name.replace("_", "-")
+    for arguments in ((flag, CANARY), (f"{flag}={CANARY}",)):
+        ended = await run(command, *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"Error: {flag}: a secret has no flag, " in ended.err
+        assert f"SWR_GATEWAY_{name.upper()}, or `{name}` in the file of --config" in ended.err
+        assert CANARY not in ended.err
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+async def test_a_misspelt_flag_is_refused_with_a_suggestion(command: str, run: Run) -> None:
+    ended = await run(command, "--timeuot", "1s")
+    assert ended.code == 2
+    assert "No such option '--timeuot'." in ended.err
+    assert "'--timeout'" in ended.err

@@ -92,7 +92,7 @@ each_setting = pytest.mark.parametrize("name", Settings.model_fields)
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.upper().startswith(("SWR_GATEWAY_", "HUAWEICLOUD_SDK_")):
+        if name.upper().startswith(("SWR_GATEWAY_", "HUAWEICLOUD_SDK_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
 
 

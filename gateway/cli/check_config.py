@@ -6,11 +6,12 @@ import json
 
 import click
 
-from gateway.cli.options import with_settings
+from gateway.cli.options import SettingsCommand, with_settings
+from gateway.settings.environment import find_notes
 from gateway.settings.model import SECRETS, Settings
 
 
-@click.command("check-config")
+@click.command("check-config", cls=SettingsCommand)
 @with_settings
 def command(settings: Settings) -> None:
     """Print the effective settings as a TOML file for --config, secrets masked.
@@ -25,3 +26,5 @@ def command(settings: Settings) -> None:
         else:
             comment = "# " if name in SECRETS else ""
             click.echo(f"{comment}{name} = {json.dumps(value, ensure_ascii=False)}")
+    for note in find_notes():
+        click.echo(f"note: {note}", err=True)

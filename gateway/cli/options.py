@@ -22,21 +22,38 @@ BAD_SETTINGS = 2
 Command = Callable[..., None]
 
 
-def with_settings(run: Callable[[Settings], None]) -> Command:
-    """Give a command an option for each setting, and the settings themselves.
+class SettingsCommand(click.Command):
+    """A command with settings: who looks for the flag of a secret is told what there is instead."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if name not in SECRETS:
+                raise
+            instead = f"give {variable(name)}, or `{name}` in the file of --config"
+            text = f"{flag(name)}: a secret has no flag, for everyone who can list processes sees flags: {instead}"
+            raise click.UsageError(text, ctx) from error
+
+
+def with_settings(run: Callable[..., None]) -> Command:
+    """Give a command an option for each setting, and the settings themselves beside what options it has of its own.
 
     Bad ones are explained, all of them, with exit code 2.
     """
 
     @wraps(run)
-    def command(config: Path | None, **flags: Any) -> None:
+    def command(config: Path | None, **given: Any) -> None:
+        flags = {name: given.pop(name) for name in Settings.model_fields if name in given}
         try:
             settings = load_settings({name: value for name, value in flags.items() if value is not None}, config)
         except SettingsError as error:
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)
             sys.exit(BAD_SETTINGS)
-        run(settings)
+        run(settings, **given)
 
     decorated: Command = command
     defaults = Settings.model_construct().model_dump(mode="json")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import with_settings
+from gateway.cli.options import SettingsCommand, with_settings
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
 from gateway.server.errors import StartError
+from gateway.settings.environment import find_notes
 from gateway.settings.model import Settings
 from gateway.workers.errors import WorkerError
 
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
     from gateway.workers.supervisor import Supervisor
 
+_log = logging.getLogger(__name__)
 
-@click.command("serve")
+
+@click.command("serve", cls=SettingsCommand)
 @with_settings
 def command(settings: Settings) -> None:
     """Run the gateway until SIGTERM or SIGINT, which drain it; a second one leaves at once.
@@ -34,6 +38,8 @@ def command(settings: Settings) -> None:
     SWR_GATEWAY_SECRET_KEY, SWR_GATEWAY_SECURITY_TOKEN, SWR_GATEWAY_IAM_PASSWORD.
     """
     configure_logging(settings.log_level, settings.log_format)
+    for note in find_notes():
+        _log.warning(note)
     try:
         asyncio.run(_serve(settings))
     except (StartError, BadFileError) as error:
