@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 
 import click
 
 from gateway.cli.options import SettingsCommand, with_settings
+from gateway.core.errors import GatewayError
+from gateway.files.reloading import BadFileError
 from gateway.settings.environment import find_notes
-from gateway.settings.model import SECRETS, Settings
+from gateway.settings.model import SECRETS, Auth, Settings
 
 
 @click.command("check-config", cls=SettingsCommand)
+@click.option("--call", is_flag=True, help="Ask the upstream for one repository too, and say what came of it.")
+@click.option(
+    "--caller-token",
+    metavar="TOKEN",
+    help="With --call and auth=passthrough: what a caller would send as x-auth-token. Others see flags: better the "
+    "variable SWR_GATEWAY_TOKEN.",
+)
 @with_settings
-def command(settings: Settings) -> None:
+def command(settings: Settings, call: bool, caller_token: str | None) -> None:
     """Print the effective settings as a TOML file for --config, secrets masked.
 
     Where something is wrong, print everything that is, and exit with 2.
+
+    With --call one request goes to the upstream, signed in as a call's would be and never sent again: where it fails,
+    print why and what to mend, and exit with 1.
     """
+    if caller_token is not None and not (call and settings.auth is Auth.PASSTHROUGH):
+        raise click.UsageError("--caller-token goes with --call and auth=passthrough")
     for name, value in settings.model_dump(mode="json").items():
         if value is None and Settings.model_fields[name].default is None:
             click.echo(f"# {name} is not set")
@@ -28,3 +44,23 @@ def command(settings: Settings) -> None:
             click.echo(f"{comment}{name} = {json.dumps(value, ensure_ascii=False)}")
     for note in find_notes():
         click.echo(f"note: {note}", err=True)
+    if call:
+        _call(settings, caller_token)
+
+
+def _call(settings: Settings, caller_token: str | None) -> None:
+    """Make one call; what that needs is imported for it alone, for it takes longer than all the rest."""
+    from gateway.cli.outcome import answer_as_text, failure_with_remedy  # noqa: PLC0415 - see above
+    from gateway.server.preflight import ask_once  # noqa: PLC0415 - see above
+
+    if caller_token is None:
+        caller_token = settings.token.get_secret_value() if settings.token else ""
+    try:
+        outcome = asyncio.run(ask_once(settings, caller_token))
+    except BadFileError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    if isinstance(outcome.answer, GatewayError):
+        click.echo(failure_with_remedy(outcome, outcome.answer, settings.auth), err=True)
+        sys.exit(1)
+    click.echo(answer_as_text(outcome, outcome.answer))

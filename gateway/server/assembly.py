@@ -63,8 +63,12 @@ def make_credential(
         case Auth.AKSK:
             return AccessKeySigner(_access_key(settings), settings.origin)
         case Auth.IAM:
-            iam = IamClient(settings.iam_origin, _iam_user(settings), tls)
-            return IamToken(iam.fetch_token, announce, metrics)
+            return IamToken(make_iam_client(settings, tls).fetch_token, announce, metrics)
+
+
+def make_iam_client(settings: Settings, tls: UpstreamTls) -> IamClient:
+    """Return what asks IAM for tokens."""
+    return IamClient(settings.iam_origin, _iam_user(settings), tls)
 
 
 def make_protection(settings: Settings, metrics: Metrics) -> Protection:
