@@ -423,7 +423,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     [("1ms", 0.001), ("500ms", 0.5), ("15s", 15.0), ("1.5s", 1.5), ("2m", 120.0), ("1h", 3600.0), (" 1s ", 1.0)],
 )
 def test_duration(text: str, seconds: float) -> None:
-    assert load_settings({**UPSTREAM, "timeout": text}).timeout == pytest.approx(seconds)
+    assert load_settings({**UPSTREAM, "drain_grace": text}).drain_grace == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -884,3 +884,15 @@ def test_auto_is_no_more_workers_than_there_may_be(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("text", ["many", "AUTO", "2.5", "", "-1"])
 def test_what_is_no_number_of_workers_is_told_what_is(text: str) -> None:
     assert problems_of({**UPSTREAM, "workers": text}) == ["--workers: must be a number from 1 to 64, or auto"]
+
+
+# Times
+
+
+@pytest.mark.parametrize("text", ["5ms", "1ms", "0.001ms"])
+def test_a_call_has_time_for_a_request(text: str) -> None:
+    """With less no request is begun, and every call would be refused."""
+    assert problems_of({**UPSTREAM, "timeout": text}) == [
+        "--timeout: must be longer than 5ms: no upstream request is begun with less"
+    ]
+    assert load_settings({**UPSTREAM, "timeout": "6ms"}).attempt_timeout == 0.006

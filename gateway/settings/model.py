@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from gateway.core.filter import Dialect
 from gateway.settings.addresses import Addresses, HttpAddress, Origin, Region
 from gateway.settings.types import (
+    CallDuration,
     Count,
     Duration,
     FilePath,
@@ -111,7 +112,7 @@ class Settings(BaseModel):
     iam_project: Annotated[str | None, Unset, Printable] = Field(
         None, description="Name of the project that tokens are for; without it, the region."
     )
-    timeout: PositiveDuration = Field(
+    timeout: CallDuration = Field(
         TIMEOUT,
         description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
     )

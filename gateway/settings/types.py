@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr
 
+from gateway.core.retry import LEAST_TIME
 from gateway.core.tokens import is_token
 from gateway.settings.cores import available_cores
 
@@ -49,6 +50,12 @@ def _check_duration(seconds: float) -> float:
 def _check_positive(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def _check_call(seconds: float) -> float:
+    if seconds <= LEAST_TIME:
+        raise ValueError(f"must be longer than {write_duration(LEAST_TIME)}: no upstream request is begun with less")
     return seconds
 
 
@@ -140,6 +147,7 @@ Duration = Annotated[
     PlainSerializer(write_duration),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
+CallDuration = Annotated[PositiveDuration, AfterValidator(_check_call)]
 Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
 Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
