@@ -1066,9 +1066,10 @@ def test_a_relative_path_that_is_not_there_is_named(path: str, tmp_path: Path, m
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + CANARY,
         f"eyJhbGciOiJIUzI1NiJ9.{CANARY}{'x' * 30}.{'y' * 43}",
         f"{CANARY}+/==",
+        f"{CANARY}.word",
         CANARY * 1000,
     ],
-    ids=["short", "secret key", "JWT", "base64", "long"],
+    ids=["short", "secret key", "JWT", "base64", "with a dot", "long"],
 )
 def test_a_secret_in_the_place_of_its_path_is_not_shown(secret: str) -> None:
     (problem,) = problems_of({**CLOUD, "auth": "token", "token_file": secret})

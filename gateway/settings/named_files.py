@@ -29,7 +29,7 @@ _READ: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
 )
 
 # What nobody has as a token, a key or a password: `../name`, `name.pem`.
-_FILE_NAME = re.compile(r"\.\./.*|(?:[\w.-]{1,32}/)*[\w-]{1,32}(?:\.[a-z]{1,4}){1,2}", re.ASCII)
+_FILE_NAME = re.compile(r"\.\./.*|(?:[\w.-]{1,32}/)*[\w.-]{1,32}\.(?:pem|crt|cert?|key|token|txt)", re.ASCII)
 
 
 def find_problems(given: Given) -> Iterator[str]:
@@ -55,6 +55,6 @@ def _tried(read: Callable[..., object], paths: dict[str, Path], given: Given) ->
 
 def _is_path(path: Path) -> bool:
     """Tell whether a text is meant as a path: it may be a secret that was put where its path belongs."""
-    if path.is_absolute() or _FILE_NAME.fullmatch(str(path)):
-        return len(str(path)) <= LONGEST_SHOWN_PATH
+    if (path.is_absolute() or _FILE_NAME.fullmatch(str(path))) and len(str(path)) <= LONGEST_SHOWN_PATH:
+        return True
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for what is too long to be a name
