@@ -584,6 +584,9 @@ async def test_simulate_names_the_command_that_goes_in_front_of_it(start: Start)
         pytest.param(("--error-status", "503", "--error-shape", "registry"), 503, r".*DENIED.*", id="shape registry"),
         pytest.param(("--malformed", "object"), 200, r"\{.*", id="malformed object"),
         pytest.param(("--malformed", "wrong-type"), 200, r".*large.*", id="malformed wrong type"),
+        pytest.param(("--page-cap", "1"), 200, r"\[\{[^{]*\}\]", id="page cap"),
+        pytest.param(("--hide-every", "1"), 200, r"\[\]", id="hidden records"),
+        pytest.param(("--multiples-only",), 400, r".*multiple of limit.*", id="multiples only"),
     ],
 )
 async def test_simulate_has_a_switch_for_every_fault(
@@ -592,7 +595,7 @@ async def test_simulate_has_a_switch_for_every_fault(
     url = await simulate(start, *arguments)
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{url}/v2/manage/repos", params={"offset": "0", "limit": "2"}) as response,
+        session.get(f"{url}/v2/manage/repos", params={"offset": "1", "limit": "2"}) as response,
     ):
         assert response.status == status
         assert re.fullmatch(body, await response.text(), re.DOTALL)
@@ -613,6 +616,8 @@ async def test_simulate_has_a_switch_for_every_fault(
         ("--error-status", "99"),
         ("--error-shape", "round"),
         ("--malformed", "slightly"),
+        ("--page-cap", "0"),
+        ("--hide-every", "0"),
         ("--data", "no-such-file.json"),
     ],
 )

@@ -188,6 +188,38 @@ async def test_total_range_is_the_number_of_matches_on_every_record_that_has_one
     ]
 
 
+@pytest.mark.parametrize(
+    ("faults", "offset", "limit", "names", "position"),
+    [
+        ({"page_cap": 2}, 0, 100, ["nginx", "nginx-debug"], "0-2/4"),
+        ({"page_cap": 2}, 1, 1, ["nginx-debug"], "1-1/4"),
+        ({"page_cap": 2}, 3, 100, ["redis"], "3-1/4"),
+        ({"hide_every": 2}, 0, 100, ["nginx", "web/nginx"], "0-2/4"),
+        ({"hide_every": 2}, 1, 2, ["web/nginx"], "1-1/4"),
+        ({"hide_every": 1}, 0, 100, [], "0-0/4"),
+        ({"hide_every": 2, "page_cap": 3}, 1, 100, ["web/nginx"], "1-1/4"),
+        ({"multiples_only": True}, 2, 2, ["web/nginx", "redis"], "2-2/4"),
+    ],
+)
+async def test_pages_may_be_shorter_than_asked_for(
+    faults: dict[str, Any], offset: int, limit: int, names: list[str], position: str
+) -> None:
+    async with simulator(**faults) as ask:
+        answer = await ask(filtered(f"center::self|offset::{offset}|limit::{limit}"))
+        assert (answer.names, answer.headers["Content-Range"]) == (names, position)
+
+
+@pytest.mark.parametrize(("offset", "limit"), [(1, 2), (176, 100), (100, 1000)])
+async def test_offsets_may_have_to_be_multiples_of_the_limit(offset: int, limit: int) -> None:
+    target = filtered(f"center::self|offset::{offset}|limit::{limit}")
+    async with simulator(multiples_only=True) as ask:
+        answer = await ask(target)
+        assert answer.status == 400
+        assert b"offset must be a multiple of limit" in answer.body
+    async with simulator() as ask:
+        assert (await ask(target)).status == 200
+
+
 @pytest.mark.parametrize(("target", "count"), [(REPOS, 100), (f"{REPOS}?offset=0&limit=1000", 1000)])
 async def test_a_page_has_100_records_or_as_many_as_asked_for(target: str, count: int) -> None:
     async with simulator(default_repositories(1200)) as ask:

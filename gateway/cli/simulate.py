@@ -60,6 +60,14 @@ _TOGETHER = (
     help="What is wrong with every page.",
 )
 @click.option("--content-range/--no-content-range", default=True, help="Whether pages carry Content-Range.")
+@click.option("--page-cap", type=click.IntRange(1), default=None, help="Most records of a page, whatever its limit.")
+@click.option(
+    "--hide-every",
+    type=click.IntRange(1),
+    default=None,
+    help="Hide each Nth record, though offsets and total count it.",
+)
+@click.option("--multiples-only", is_flag=True, help="Refuse offsets that are no multiples of the limit.")
 def command(
     listen: str,
     data: Path | None,
@@ -69,6 +77,9 @@ def command(
     error_shape: str,
     malformed: str | None,
     content_range: bool,
+    page_cap: int | None,
+    hide_every: int | None,
+    multiples_only: bool,
     **access: Any,
 ) -> None:
     """Run the embedded upstream: SWR's list of image repositories, with faults on demand, until SIGTERM or SIGINT.
@@ -84,6 +95,9 @@ def command(
         Shape(error_shape),
         Malformed(malformed) if malformed else None,
         content_range,
+        page_cap=page_cap or 0,
+        hide_every=hide_every or 0,
+        multiples_only=multiples_only,
     )
     allowed = _access(access)
     repositories = _repositories(data, repos)

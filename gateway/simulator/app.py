@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.core.iam import TOKENS_PATH
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.data import Repository
-from gateway.simulator.query import BadQueryError, Filter, read_query
+from gateway.simulator.query import BadQueryError, Filter, Query, read_query
 
 # Tokens have up to 20,000 characters.
 MAX_HEADER_BYTES = 64 * 1024
@@ -60,6 +60,9 @@ class Faults:
             its own.
         malformed: What is wrong with every page.
         content_range: Whether Content-Range is sent.
+        page_cap: Most records of a page, whatever its limit; 0 is no cap.
+        hide_every: Each so manieth record is counted and not shown, as where a caller may not see it; 0 is none.
+        multiples_only: Whether offsets that are no multiples of the limit are refused.
     """
 
     latency: float = 0.0
@@ -67,6 +70,9 @@ class Faults:
     error_shape: Shape = Shape.LIST
     malformed: Malformed | None = None
     content_range: bool = True
+    page_cap: int = 0
+    hide_every: int = 0
+    multiples_only: bool = False
 
 
 def make_app(
@@ -161,17 +167,24 @@ class _Simulator:
     def _find_matches(self, wanted: Filter) -> list[dict[str, Any]]:
         return [repository.record for repository in self._repositories if wanted.matches(repository)]
 
+    def _page(self, matches: list[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
+        limit = min(query.limit, self._faults.page_cap or query.limit)
+        page = matches[query.offset : query.offset + limit]
+        if hidden := self._faults.hide_every:
+            page = [record for number, record in enumerate(page, query.offset + 1) if number % hidden]
+        return page
+
     async def list_repositories(self, request: web.Request) -> web.Response:
         """Answer a list request."""
         if refusal := self._doorkeeper.refusal(request):
             text = f"Incorrect IAM authentication information: {refusal}"
             return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
         try:
-            query = read_query(request.query)
+            query = read_query(request.query, multiples_only=self._faults.multiples_only)
         except BadQueryError as error:
             return error_response(400, error.code, error.message, self._faults.error_shape, request)
         matches = self._matches(query.filter)
-        page = matches[query.offset : query.offset + query.limit]
+        page = self._page(matches, query)
         headers = {}
         if query.paged and self._faults.content_range:
             headers["Content-Range"] = f"{query.offset}-{len(page)}/{len(matches)}"

@@ -59,8 +59,12 @@ class Query:
     paged: bool
 
 
-def read_query(parameters: Mapping[str, str]) -> Query:
+def read_query(parameters: Mapping[str, str], *, multiples_only: bool = False) -> Query:
     """Read decoded query parameters; where there is a filter and more, the filter wins.
+
+    Args:
+        parameters: Of the query.
+        multiples_only: Whether an offset has to be a multiple of the limit, as in some regions.
 
     Raises:
         BadQueryError: As SWR would refuse it.
@@ -73,6 +77,8 @@ def read_query(parameters: Mapping[str, str]) -> Query:
     paged = "offset" in clauses
     offset = _number(clauses.get("offset", "0"), INVALID_PARAMETER, 0, 2**31 - 1)
     limit = _number(clauses.get("limit", str(DEFAULT_LIMIT)), INVALID_PAGE_SIZE, 1, MAX_LIMIT)
+    if multiples_only and offset % limit:
+        raise BadQueryError(INVALID_PARAMETER, "Invalid API parameters: offset must be a multiple of limit.")
     return Query(Filter(**{key: value for key, value in clauses.items() if key in _FILTER_KEYS}), offset, limit, paged)
 
 
