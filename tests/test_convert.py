@@ -75,7 +75,7 @@ def row_by_row(converter: PageConverter, body: bytes, content_range: str | None,
         repos=[ListReposResponse.FromString(field).repos[0] for field in rows.fields], content_range=rows.position
     )
     assert rows.page == page
-    assert rows.identities == [(repo.namespace, repo.name) for repo in response.repos]
+    assert rows.identities == [(repo.namespace, repo.name, repo.domain_name, repo.path) for repo in response.repos]
     return response
 
 

@@ -29,7 +29,7 @@ def whole(converter: PageConverter, body: bytes, header: str | None) -> ListRepo
 def row_by_row(converter: PageConverter, body: bytes, header: str | None) -> ListReposResponse:
     rows, _ = run(converter.convert_rows(body, header, FIRST_HUNDRED))
     response = ListReposResponse.FromString(b"".join(rows.fields) + encode_position(rows.position))
-    assert rows.identities == [(repo.namespace, repo.name) for repo in response.repos]
+    assert rows.identities == [(repo.namespace, repo.name, repo.domain_name, repo.path) for repo in response.repos]
     assert len(rows.fields) == len(response.repos)
     return response
 

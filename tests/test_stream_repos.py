@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -15,10 +16,15 @@ from hypothesis import strategies as st
 
 from conftest import Connect
 from failures import Failure, read_failure
+from gateway.client import Client
+from gateway.core import pager
 from gateway.core.convert import RowPage
 from gateway.core.filter import Page
+from gateway.core.rows import Identity
 from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
+from gateway.server.gateway import Gateway
 from gateway.server.paging import read_pages
+from gateway.settings.model import Settings
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
@@ -28,22 +34,46 @@ from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 Message = repos_pb2.StreamReposResponse
 
 
+@dataclass
 class Listing:
-    """An upstream's list, which answers pages of it, with or without saying where they lie."""
+    """An upstream's list, which answers pages of it.
 
-    def __init__(self, rows: Sequence[dict[str, Any]], *, content_range: bool = True) -> None:
-        self.rows = list(rows)
-        self.content_range = content_range
+    Attributes:
+        rows: What there is; None is hidden, but counts.
+        content_range: Whether it says where a page lies.
+        cap: Most rows that it looks at for a page.
+        cuts: The most rows of the page at an offset.
+        multiples_only: Whether it refuses offsets that are no multiples of the limit.
+        total: What it says there are in all, if that is not what there is.
+    """
+
+    rows: list[dict[str, Any] | None]
+    content_range: bool = True
+    cap: int = 10_000
+    cuts: dict[int, int] = field(default_factory=dict)
+    multiples_only: bool = False
+    total: int = 0
 
     def __call__(self, request: Request) -> bytes:
         offset, limit = int(request.clause("offset")), int(request.clause("limit"))
-        rows = self.rows[offset : offset + limit]
-        position = {"Content-Range": f"{offset}-{len(rows)}/{len(self.rows)}"} if self.content_range else {}
-        return page(json.dumps(rows), position)
+        if self.multiples_only and offset % limit:
+            return answer(400, '[{"errorCode":"SVCSTG.SWR.4000014","errorMessage":"offset is no multiple of limit"}]')
+        window = self.rows[offset : offset + min(limit, self.cap)]
+        rows = [row for row in window if row is not None][: self.cuts.get(offset)]
+        position = f"{offset}-{len(rows)}/{self.total or len(self.rows)}"
+        return page(json.dumps(rows), {"Content-Range": position} if self.content_range else {})
 
 
-def named(count: int, **more: Any) -> list[dict[str, Any]]:
+def named(count: int, **more: Any) -> list[dict[str, Any] | None]:
     return [{"name": f"r-{number}", "namespace": "n", **more} for number in range(count)]
+
+
+def numbered(*numbers: int) -> list[str]:
+    return [f"r-{number}" for number in numbers]
+
+
+def named_only(name: str) -> Identity:
+    return "n", name, "", ""
 
 
 def request(size: int | None = None, start: int | None = None) -> repos_pb2.StreamReposRequest:
@@ -63,6 +93,10 @@ async def collect(call: grpc.aio.UnaryStreamCall[Any, Message]) -> tuple[list[Me
 
 def names(messages: Sequence[Message]) -> list[str]:
     return [repo.name for message in messages for repo in message.repos]
+
+
+def asked(upstream: ScriptedUpstream) -> list[tuple[int, int]]:
+    return [(int(request.clause("offset")), int(request.clause("limit"))) for request in upstream.requests]
 
 
 def offsets(upstream: ScriptedUpstream) -> list[int]:
@@ -93,7 +127,7 @@ async def test_every_message_can_be_resumed_behind(connect: Connect, upstream: S
         assert names(messages[: number + 1]) + names(rest) == [f"r-{number}" for number in range(50)]
 
 
-@pytest.mark.parametrize(("start", "size", "asked"), [(0, 10, [0, 10, 20]), (7, 10, [7, 17]), (25, 10, [25])])
+@pytest.mark.parametrize(("start", "size", "asked"), [(0, 10, [0, 10, 20]), (20, 10, [20]), (30, 10, [30])])
 async def test_offsets_are_whole_pages_behind_the_start(
     connect: Connect, upstream: ScriptedUpstream, start: int, size: int, asked: list[int]
 ) -> None:
@@ -132,6 +166,160 @@ async def test_without_a_total_a_full_page_means_one_more(
     assert failure is None
     assert len(names(messages)) == count
     assert offsets(upstream) == asked
+
+
+# Pages that are shorter than they should be.
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+@pytest.mark.parametrize("position", ["header", "rows"])
+@pytest.mark.parametrize(("cap", "size"), [(100, 1000), (100, 300), (30, None), (1, 7)])
+async def test_a_capped_page_is_not_the_end(
+    connect: Connect, upstream: ScriptedUpstream, cap: int, size: int | None, position: str, prefetch: int
+) -> None:
+    in_rows = {"total_range": 250} if position == "rows" else {}
+    upstream.play((Listing(named(250, **in_rows), content_range=position == "header", cap=cap),))
+    messages, failure = await collect(
+        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request(size))
+    )
+    assert failure is None
+    assert names(messages) == numbered(*range(250))
+    assert messages[-1].next_offset == 250
+    assert asked(upstream) == [(0, size or 100), *((offset, cap) for offset in range(cap, 250, cap))]
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+@pytest.mark.parametrize("at", [0, 100, 200])
+async def test_a_page_that_is_cut_is_gone_on_with_behind_its_last_row(
+    connect: Connect, upstream: ScriptedUpstream, at: int, prefetch: int
+) -> None:
+    upstream.play((Listing(named(350), cuts={at: 60}),))
+    messages, failure = await collect(
+        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request())
+    )
+    assert failure is None
+    assert names(messages) == numbered(*range(350))
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+@pytest.mark.parametrize("position", ["header", "rows"])
+async def test_an_empty_page_in_the_middle_is_not_the_end(
+    connect: Connect, upstream: ScriptedUpstream, position: str, prefetch: int
+) -> None:
+    in_rows = {"total_range": 500} if position == "rows" else {}
+    rows = named(500, **in_rows)
+    rows[100:300] = [None] * 200
+    upstream.play((Listing(rows, content_range=position == "header"),))
+    messages, failure = await collect(
+        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request())
+    )
+    assert failure is None
+    assert names(messages) == numbered(*range(100), *range(300, 500))
+    assert asked(upstream) == [(offset, 100) for offset in range(0, 500, 100)]
+
+
+async def test_rows_that_a_caller_may_not_see_do_not_end_the_list(connect: Connect, upstream: ScriptedUpstream) -> None:
+    rows = [row if number % 3 else None for number, row in enumerate(named(250))]
+    upstream.play((Listing(rows),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request()))
+    assert failure is None
+    assert names(messages) == numbered(*(number for number in range(250) if number % 3))
+
+
+async def test_a_total_that_is_too_large_costs_about_the_pages_that_it_promises(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    upstream.play((Listing(named(250), total=1000),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url, prefetch=1)).StreamRepos(request()))
+    assert failure is None
+    assert names(messages) == numbered(*range(250))
+    assert len(upstream.requests) <= 12  # ten pages, one behind the short one, one that was ahead of it
+
+
+async def test_a_list_that_says_for_ever_that_more_follow_is_not_called_complete(
+    connect: Connect, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pager, "MAX_IDLE_PAGES", 3)
+    upstream.play((Listing(named(250), total=10_000),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url, prefetch=1)).StreamRepos(request()))
+    assert failure
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_NO_PROGRESS")
+    assert "its total says that more repositories follow" in failure.message
+    assert names(messages) == numbered(*range(250))
+
+
+# Regions that want offsets that are multiples of the limit.
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "pages_asked"),
+    [
+        (176, None, [(100, 100), (200, 100)]),
+        (176, 1000, [(0, 1000)]),
+        (100, 1000, [(0, 1000)]),
+        (199, 100, [(100, 100), (200, 100)]),
+        (200, 100, [(200, 100)]),
+        (249, 7, [(245, 7)]),
+        (250, 100, [(200, 100)]),
+        (777, 10, [(770, 10)]),
+    ],
+)
+async def test_a_start_between_pages_is_read_from_the_multiple_below(
+    connect: Connect, upstream: ScriptedUpstream, start: int, size: int | None, pages_asked: list[tuple[int, int]]
+) -> None:
+    upstream.play((Listing(named(250), multiples_only=True),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(size, start)))
+    assert failure is None
+    assert names(messages) == numbered(*range(start, 250))
+    assert asked(upstream) == pages_asked
+    assert messages[-1].next_offset == max(start, 250)
+
+
+@pytest.mark.parametrize("start", [0, 176, 99])
+@pytest.mark.parametrize("size", [1000, 300, 100])
+async def test_a_region_may_want_multiples_and_cap_pages(
+    connect: Connect, upstream: ScriptedUpstream, start: int, size: int
+) -> None:
+    upstream.play((Listing(named(250), multiples_only=True, cap=100),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(size, start)))
+    assert failure is None
+    assert names(messages) == numbered(*range(start, 250))
+
+
+async def test_every_message_can_be_resumed_behind_where_offsets_must_be_multiples(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    upstream.play((Listing(named(50, description="x" * 90_000), multiples_only=True),))
+    stub = RepoServiceStub(await connect(upstream.url))
+    messages, _ = await collect(stub.StreamRepos(request(20)))
+    assert len({message.next_offset % 20 for message in messages}) > 2
+    for number, message in enumerate(messages):
+        rest, failure = await collect(stub.StreamRepos(request(20, message.next_offset)))
+        assert failure is None
+        assert names(messages[: number + 1]) + names(rest) == numbered(*range(50))
+
+
+@pytest.mark.parametrize("cap", [10_000, 70])
+async def test_the_client_resumes_between_pages_where_offsets_must_be_multiples(
+    upstream: ScriptedUpstream, cap: int
+) -> None:
+    listing = Listing(named(350), cuts={100: 60, 140: 20}, multiples_only=True, cap=cap)
+    broken: list[int] = []
+
+    def reply(request: Request) -> bytes:
+        offset = int(request.clause("offset"))
+        if offset == 160 and not broken:
+            broken.append(offset)
+            return answer(503)
+        return listing(request)
+
+    upstream.play((reply,))
+    settings = Settings(
+        upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen=None, retries=0, drain_grace="1s"
+    )
+    async with Gateway(settings) as gateway, Client(gateway.addresses[0]) as client:
+        assert [repo.name async for repo in client.iter_repos()] == numbered(*range(350))
+    assert broken == [160]
 
 
 @pytest.mark.parametrize(("total", "read"), [(15, 15), (45, 45)], ids=["shrinks", "grows"])
@@ -199,13 +387,59 @@ async def test_a_repository_on_two_pages_is_sent_once(connect: Connect, upstream
     assert names(messages) == [f"r-{number}" for number in range(30)]
 
 
+@pytest.mark.parametrize("namespace", [{}, {"namespace": None}, {"namespace": ""}], ids=["missing", "null", "empty"])
+async def test_namesakes_without_a_namespace_are_told_apart_by_all_that_they_say(
+    connect: Connect, upstream: ScriptedUpstream, namespace: dict[str, Any]
+) -> None:
+    rows = [
+        {"name": "nginx", "path": f"swr.cn-north-4.myhuaweicloud.com/team-{at}/nginx"} | namespace for at in range(6)
+    ]
+    upstream.play((Listing([*rows, *rows[:2]]),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(3)))
+    assert failure is None
+    assert [repo.path for message in messages for repo in message.repos] == [row["path"] for row in rows]
+
+
+async def test_shared_repositories_of_the_same_name_are_told_apart_by_whose_they_are(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    row = {"name": "nginx", "namespace": "group"}
+    shared: list[Any] = [
+        row | {"domain_name": "a", "path": "swr.a.example/group/nginx"},
+        row | {"domain_name": "b", "path": "swr.a.example/group/nginx"},
+        row | {"domain_name": "b", "path": "swr.b.example/group/nginx"},
+        row,
+    ]
+    upstream.play((Listing([*shared, *shared]),))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(5)))
+    assert failure is None
+    got = [(repo.domain_name, repo.path) for message in messages for repo in message.repos]
+    assert got == [(repo.get("domain_name", ""), repo.get("path", "")) for repo in shared]
+
+
+async def test_a_repository_whose_counters_moved_with_the_list_is_sent_once(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    listing = Listing(named(30, num_download=1))
+
+    def first(request: Request) -> bytes:
+        reply = listing(request)
+        listing.rows = [{"name": "new", "namespace": "n"}, *named(30, num_download=2)]
+        return reply
+
+    upstream.play((first,), (listing,))
+    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    assert failure is None
+    assert names(messages) == numbered(*range(30))
+
+
 @pytest.mark.parametrize(
     "rows",
     [named(10), [{"size": number} for number in range(10)], named(10, total_range=1000)],
     ids=["named", "nameless", "with a total"],
 )
 async def test_an_upstream_that_ignores_offsets_does_not_go_on_for_ever(
-    connect: Connect, upstream: ScriptedUpstream, rows: list[dict[str, Any]]
+    connect: Connect, upstream: ScriptedUpstream, rows: list[Any]
 ) -> None:
     upstream.play(page(json.dumps(rows)))
     messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
@@ -324,8 +558,11 @@ async def test_a_caller_who_stops_reading_stops_the_upstream_requests(
 
 
 async def test_messages_are_split_on_rows_at_one_mebibyte(connect: Connect, upstream: ScriptedUpstream) -> None:
-    rows = [row | {"tags": [f"tag-{row['name']}-{number}" for number in range(3000)]} for row in named(100)]
-    upstream.play((Listing(rows),))
+    rows = [
+        {"name": f"r-{row}", "namespace": "n", "tags": [f"tag-r-{row}-{number}" for number in range(3000)]}
+        for row in range(100)
+    ]
+    upstream.play((Listing([*rows]),))
     channel: Any = await connect(upstream.url)
     call = channel.unary_stream("/gateway.swr.v1.RepoService/StreamRepos")(request().SerializeToString())
     raw = [message async for message in call]
@@ -335,6 +572,21 @@ async def test_messages_are_split_on_rows_at_one_mebibyte(connect: Connect, upst
     assert names(messages) == [row["name"] for row in rows]
     assert all(len(repo.tags) == 3000 for message in messages for repo in message.repos)
     assert {message.content_range.total for message in messages} == {100}
+
+
+async def test_a_row_that_is_larger_than_a_message_should_be_has_one_of_its_own(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    rows = named(3)
+    rows[1] = {"name": "r-1", "namespace": "n", "description": "x" * (MAX_MESSAGE_BYTES + 1)}
+    upstream.play((Listing(rows),))
+    options = (("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),)
+    messages, failure = await collect(
+        RepoServiceStub(await connect(upstream.url, channel_options=options)).StreamRepos(request())
+    )
+    assert failure is None
+    assert [names([message]) for message in messages] == [["r-0"], ["r-1"], ["r-2"]]
+    assert [message.ByteSize() > MAX_MESSAGE_BYTES for message in messages] == [False, True, False]
 
 
 # A list that moves while it is read, without sockets: every interleaving that hypothesis finds.
@@ -371,18 +623,19 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
         shown = rows[wanted.offset : wanted.offset + wanted.limit]
         position = repos_pb2.ContentRange(offset=wanted.offset, count=len(shown), total=len(rows))
         fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown]
-        names_of = [("n", name) for name in shown]
-        return RowPage(wanted, fields, names_of, position if total_known else None, claimed=total_known)
+        return RowPage(wanted, fields, list(map(named_only, shown)), position if total_known else None, total_known)
+
+    def begin(wanted: Page, _: bool) -> asyncio.Task[RowPage]:
+        return asyncio.create_task(fetch(wanted))
 
     async def convert(_: Page, fetched: RowPage) -> RowPage:
         return fetched
 
     async def read() -> list[str]:
-        assembler = StreamAssembler()
         got: list[str] = []
-        async with aclosing(read_pages(fetch, convert, Page(0, size), ahead)) as pages:
-            async for rows in pages:
-                got += names([Message.FromString(message) for message in assembler.messages(rows)])
+        async with aclosing(read_pages(begin, convert, StreamAssembler(Page(0, size)), ahead)) as pages:
+            async for messages in pages:
+                got += names([Message.FromString(message) for message in messages])
         return got
 
     if not total_known and size == 1:
@@ -393,16 +646,15 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
 
 
 def test_a_repository_is_forgotten_only_after_many_others() -> None:
-    assembler = StreamAssembler()
-    first = RowPage(Page(0, 1), [b"\x0a\x00"], [("n", "first")], None)
-    others = RowPage(Page(1, 30_000), [b"\x0a\x00"] * 19_999, [("n", str(number)) for number in range(19_999)], None)
-    one_more = RowPage(Page(30_001, 2), [b"\x0a\x00"], [("n", "one more")], None)
+    assembler = StreamAssembler(Page(0, 1))
 
-    def sent(rows: RowPage) -> int:
-        return sum(len(Message.FromString(message).repos) for message in assembler.messages(rows))
+    def sent(offset: int, *names_of: str) -> int:
+        identities = list(map(named_only, names_of))
+        rows = RowPage(Page(offset, len(names_of)), [b"\x0a\x00"] * len(names_of), identities, None, claimed=True)
+        return sum(len(Message.FromString(message).repos) for message in assembler.take(rows))
 
-    assert sent(first) == 1
-    assert sent(others) == 19_999
-    assert sent(RowPage(Page(2, 2), first.fields, first.identities, None)) == 0
-    assert sent(one_more) == 1
-    assert sent(first) == 1
+    assert sent(0, "first") == 1
+    assert sent(1, *map(str, range(19_999))) == 19_999
+    assert sent(20_000, "first") == 0
+    assert sent(20_001, "one more") == 1
+    assert sent(20_002, "first") == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +26,7 @@ from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import HOUR, PATIENT, Advance
-from scripted_upstream import Act, ScriptedUpstream, page
+from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
 REQUEST = repos_pb2.ListReposRequest()
 IN_FLIGHT, QUEUE = "swr_gateway_upstream_in_flight", "swr_gateway_upstream_queue"
@@ -162,6 +163,30 @@ async def test_a_turn_granted_in_the_moment_of_the_refusal_goes_back(monkeypatch
     await assert_free(turns, 1)
 
 
+async def test_a_spare_turn_is_one_that_nobody_wants() -> None:
+    turns = await taken(1, waiting=1)
+    assert turns.take_spare() is None
+    (waiter,) = await queue_up(turns, 1)
+    turns.give_back()
+    assert turns.take_spare() is None
+    await waiter
+    turns.give_back()
+    assert turns.take_spare() is not None
+    assert (turns.taken, turns.take_spare()) == (1, None)
+
+
+async def test_a_turn_that_is_given_back_twice_is_given_back_once() -> None:
+    turns = Turns(2, waiting=0)
+    spare = turns.take_spare()
+    assert spare is not None
+    await turns.take()
+    for _ in range(2):
+        spare.give_back()
+        assert (turns.taken, spare.is_held) == (1, False)
+    turns.give_back()
+    await assert_free(turns, 2)
+
+
 @given(
     at_once=st.integers(1, 3),
     waiting=st.integers(0, 5),
@@ -207,10 +232,9 @@ async def serving(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[tup
         auth="none",
         listen="127.0.0.1:0",
         admin_listen="127.0.0.1:0",
-        retries=0,
         coalesce=False,
         drain_grace="1s",
-        **PATIENT | given,
+        **PATIENT | {"retries": 0} | given,
     )
     async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
         yield gateway, channel
@@ -339,3 +363,77 @@ async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_turn(upstream
         await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
         upstream.play(page('[{"name":"good"}]'))
         assert (await stub.ListRepos(REQUEST)).repos[0].name == "good"
+
+
+# Streams, which fetch pages ahead.
+
+
+def list_of(count: int, *, cuts: Mapping[int, int]) -> Callable[[Request], bytes]:
+    """Return what answers pages of a list; a page at one of some offsets is cut."""
+
+    def reply(request: Request) -> bytes:
+        offset, limit = int(request.clause("offset")), int(request.clause("limit"))
+        rows = [{"name": f"r-{number}"} for number in range(count)][offset : offset + limit][: cuts.get(offset)]
+        return page(json.dumps(rows), {"Content-Range": f"{offset}-{len(rows)}/{count}"})
+
+    return reply
+
+
+@pytest.mark.parametrize("cuts", [{}, {20: 5}, {0: 1, 5: 2}], ids=["whole pages", "a short page", "short pages"])
+@pytest.mark.parametrize("max_queue", [0, 200])
+@pytest.mark.parametrize("max_in_flight", [1, 3, 100])
+async def test_a_lone_stream_waits_for_no_turn_and_so_never_too_long(
+    upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    max_in_flight: int,
+    max_queue: int,
+    cuts: dict[int, int],
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.0)
+    upstream.play((list_of(95, cuts=cuts),))
+    async with serving(upstream, max_in_flight=max_in_flight, max_queue=max_queue) as (gateway, channel):
+        call = RepoServiceStub(channel).StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
+        assert [repo.name async for message in call for repo in message.repos] == [f"r-{at}" for at in range(95)]
+        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+
+
+async def test_pages_ahead_do_not_queue_in_front_of_other_callers(upstream: ScriptedUpstream) -> None:
+    release, answers = asyncio.Event(), list_of(50, cuts={})
+    upstream.play((answers,), (release, answers), (page("[]"),), (answers,))
+    async with serving(upstream, max_in_flight=1) as (gateway, channel):
+        stub = RepoServiceStub(channel)
+        stream = aiter(stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10)))
+        first = await anext(stream)
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 0})
+        other = stub.ListRepos(REQUEST)
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
+        release.set()
+        assert await other == repos_pb2.ListReposResponse()
+        rest = [repo.name async for message in stream for repo in message.repos]
+        assert [repo.name for repo in first.repos] + rest == [f"r-{at}" for at in range(50)]
+    assert ["offset" in request.target for request in upstream.requests] == [True, True, False, True, True, True]
+
+
+async def test_the_page_that_a_stream_needs_waits_its_turn_like_any_other_call(upstream: ScriptedUpstream) -> None:
+    release = asyncio.Event()
+    upstream.play((release, page("[]")), (list_of(5, cuts={}),))
+    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
+        stub = RepoServiceStub(channel)
+        other = stub.ListRepos(REQUEST)
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 0})
+        stream = stub.StreamRepos(repos_pb2.StreamReposRequest())
+        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
+        assert (await failure_of(stub.ListRepos(REQUEST))).reason == "GATEWAY_OVERLOADED"
+        release.set()
+        await other
+        assert sum([len(message.repos) async for message in stream]) == 5
+
+
+async def test_a_page_ahead_whose_first_request_fails_queues_for_its_second(upstream: ScriptedUpstream) -> None:
+    answers = list_of(30, cuts={})
+    upstream.play((answers,), answer(503), (answers,))
+    async with serving(upstream, max_in_flight=1, retries=1) as (gateway, channel):
+        stream = RepoServiceStub(channel).StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
+        assert sum([len(message.repos) async for message in stream]) == 30
+        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+    assert len(upstream.requests) == 4

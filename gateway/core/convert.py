@@ -17,7 +17,7 @@ from gateway.core.content_range import parse_content_range
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
 from gateway.core.filter import MAX_LIMIT, Page
 from gateway.core.memo import PageMemo, RowMemo
-from gateway.core.rows import decode_identities, decode_rows, encode_page, encode_row, read_integer
+from gateway.core.rows import Identity, decode_identities, decode_rows, encode_page, encode_row, read_integer
 from gateway.core.wire import encode_length_delimited
 from gateway.swr.v1 import repos_pb2
 
@@ -60,14 +60,14 @@ class RowPage:
     Attributes:
         page: The page that was asked for.
         fields: Each row as a serialized `repos` field, which ListReposResponse and StreamReposResponse share.
-        identities: Namespace and name of each row.
+        identities: What tells each row from others.
         position: Where the page lies among all matches, where that is known.
         claimed: Whether the upstream says itself that this is the page that was asked for.
     """
 
     page: Page
     fields: list[bytes]
-    identities: list[tuple[str, str]]
+    identities: list[Identity]
     position: repos_pb2.ContentRange | None
     claimed: bool = False
 

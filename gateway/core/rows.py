@@ -53,9 +53,15 @@ class RepoRow(msgspec.Struct, gc=False):
     logo: str | None = None
 
 
+# What tells a repository from others: namespace, name, domain_name and path. Tenants may share namesakes.
+Identity = tuple[str, str, str, str]
+
+
 class _Names(msgspec.Struct, gc=False):
     namespace: Any = None
     name: Any = None
+    domain_name: Any = None
+    path: Any = None
 
 
 # What the decoder raises for a syntax error, a wrong type, text that is not UTF-8, and too deep a nest.
@@ -81,9 +87,12 @@ def decode_rows(array: bytes) -> list[RepoRow]:
         return _decode_tolerantly(array)
 
 
-def decode_identities(array: bytes) -> list[tuple[str, str]]:
-    """Return namespace and name of each row, of an array that `decode_rows` accepts. What a row lacks is empty."""
-    return [(row.namespace or "", row.name or "") for row in _decode_names(array) or []]
+def decode_identities(array: bytes) -> list[Identity]:
+    """Return the identity of each row, of an array that `decode_rows` accepts. What a row lacks is empty."""
+    return [
+        (row.namespace or "", row.name or "", row.domain_name or "", row.path or "")
+        for row in _decode_names(array) or []
+    ]
 
 
 def encode_page(rows: list[RepoRow]) -> bytes:

@@ -7,84 +7,84 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from gateway.core.convert import RowPage, encode_position
-from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
+from gateway.core.filter import Page
+from gateway.core.pager import MAX_OFFSET, Pager
+from gateway.core.rows import Identity
 from gateway.swr.v1 import repos_pb2
 
 MAX_MESSAGE_BYTES = 2**20
 # What position and next offset take at the most.
 _TRAILER_BYTES = 64
-# Repositories that are remembered as sent: some twenty of the largest pages, or 3 MB.
+# Repositories that are remembered as sent, as digests of 16 bytes: some twenty of the largest pages, or 3 MB.
 MAX_REMEMBERED = 20_000
-
-# An offset is an int32.
-MAX_OFFSET = 2**31 - 1
-
-Identity = tuple[str, str] | bytes
 
 
 class StreamAssembler:
-    """Puts the messages of one call together. Pages come in the order of their offsets."""
+    """Puts the messages of one call together.
 
-    def __init__(self) -> None:
-        self._sent: set[Identity] = set()
-        self._sent_in_order: deque[Identity] = deque()
+    Args:
+        wanted: The index of the first repository, and the most to ask for at a time.
 
-    def messages(self, rows: RowPage) -> Iterator[bytes]:
-        """Return the serialized messages of one page, at least one: it says how far the stream has come.
+    Attributes:
+        pager: Which page comes next.
+        sent: Repositories in all messages so far.
+    """
 
-        A message holds at most 1 MiB, unless a single row is larger than that.
+    def __init__(self, wanted: Page) -> None:
+        self.pager = Pager(wanted)
+        self.sent = 0
+        self._seen: set[bytes] = set()
+        self._seen_in_order: deque[bytes] = deque()
+
+    def take(self, rows: RowPage) -> Iterator[bytes]:
+        """Take the page that comes next and return its serialized messages, to be iterated over before the next one.
+
+        There is at least one, for it says how far the stream has come; and none only where the page could not be used
+        and is going to be asked for in another way. A message holds at most 1 MiB, unless a single row is larger than
+        that.
 
         Raises:
-            GatewayError: UPSTREAM_NO_PROGRESS where a full page brings nothing new, and the upstream does not even
-                claim that it is the page that was asked for.
+            GatewayError: UPSTREAM_NO_PROGRESS: the list does not go on, and does not end.
         """
-        position = encode_position(rows.position)
-        fields: list[bytes] = []
-        size = sent = 0
-        for index, field in enumerate(rows.fields):
-            if not self._is_new(rows.identities[index], field):
-                continue
-            sent += 1
-            if fields and size + len(field) > MAX_MESSAGE_BYTES - _TRAILER_BYTES:
-                yield _message(fields, position, rows.page.offset + index)
-                fields, size = [], 0
-            fields.append(field)
-            size += len(field)
-        if rows.fields and not sent:
-            _check_progress(rows)
-        yield _message(fields, position, rows.page.offset + len(rows.fields))
+        in_front = self.pager.rows_in_front(rows)
+        if in_front is None:
+            return iter(())
+        fresh = [index for index in range(in_front, len(rows.fields)) if self._is_new(rows, index)]
+        self.pager.advance(rows, len(fresh))
+        self.sent += len(fresh)
+        return _messages(rows, fresh, self.pager.position)
 
-    def _is_new(self, name: tuple[str, str], field: bytes) -> bool:
-        """Remember a repository; tell whether it was not sent yet. One without a name is known by all that it says."""
-        identity = name if name[1] else blake2b(field, digest_size=16).digest()
-        if identity in self._sent:
+    def _is_new(self, rows: RowPage, index: int) -> bool:
+        """Remember a repository; tell whether it was not seen yet."""
+        digest = _digest(rows.identities[index], rows.fields[index])
+        if digest in self._seen:
             return False
-        self._sent.add(identity)
-        self._sent_in_order.append(identity)
-        if len(self._sent_in_order) > MAX_REMEMBERED:
-            self._sent.discard(self._sent_in_order.popleft())
+        self._seen.add(digest)
+        self._seen_in_order.append(digest)
+        if len(self._seen_in_order) > MAX_REMEMBERED:
+            self._seen.discard(self._seen_in_order.popleft())
         return True
 
 
-def is_last(rows: RowPage) -> bool:
-    """Tell whether a page ends the list: it is short, or reaches the total."""
-    total = known_total(rows)
-    return len(rows.fields) < rows.page.limit or (total is not None and rows.page.offset + rows.page.limit >= total)
+def _digest(identity: Identity, field: bytes) -> bytes:
+    """Return what a repository is known by: its identity, or all that it says where name or namespace are missing."""
+    namespace, name, *_ = identity
+    known_by = "\0".join(identity).encode() if namespace and name else field
+    return blake2b(known_by, digest_size=16).digest()
 
 
-def known_total(rows: RowPage) -> int | None:
-    """Return how many repositories there are in all; a total that the page itself disproves is none."""
-    total = rows.position.total if rows.position else None
-    return None if total is None or total < rows.page.offset + len(rows.fields) else total
-
-
-def _check_progress(rows: RowPage) -> None:
-    """Refuse a full page of repeats, unless the upstream says that it is the page that was asked for.
-
-    A list that grows in front of us repeats rows too, but an upstream that ignores offsets does not know where we are.
-    """
-    if len(rows.fields) >= rows.page.limit and not rows.claimed:
-        raise GatewayError(UPSTREAM_NO_PROGRESS)
+def _messages(rows: RowPage, fresh: list[int], next_offset: int) -> Iterator[bytes]:
+    position = encode_position(rows.position)
+    fields: list[bytes] = []
+    size = 0
+    for index in fresh:
+        field = rows.fields[index]
+        if fields and size + len(field) > MAX_MESSAGE_BYTES - _TRAILER_BYTES:
+            yield _message(fields, position, rows.page.offset + index)
+            fields, size = [], 0
+        fields.append(field)
+        size += len(field)
+    yield _message(fields, position, next_offset)
 
 
 def _message(fields: list[bytes], position: bytes, next_offset: int) -> bytes:

@@ -37,6 +37,13 @@ class Turns:
         """Those who wait now."""
         return len(self._waiting)
 
+    def take_spare(self) -> Turn | None:
+        """Take a turn that nobody else wants now; None where there is none."""
+        if not self._free:
+            return None
+        self._free -= 1
+        return Turn(self)
+
     async def take(self) -> None:
         """Wait for a turn, which the caller has to give back.
 
@@ -76,3 +83,25 @@ class Turns:
                 self._waiting.remove(granted)
         else:
             self.give_back()
+
+
+class Turn:
+    """A turn that was taken and is given back once: another time changes nothing.
+
+    Args:
+        turns: Where it belongs.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns: Turns | None = turns
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was not given back yet."""
+        return self._turns is not None
+
+    def give_back(self) -> None:
+        """Hand it to who waits longest."""
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.give_back()

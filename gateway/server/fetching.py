@@ -23,7 +23,7 @@ from gateway.core.tokens import says_expired
 from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Progress
-from gateway.reliability.turns import Turns
+from gateway.reliability.turns import Turn, Turns
 from gateway.server.call import Call
 from gateway.server.tracing import AttemptTrace
 from gateway.upstream.client import Answer, UpstreamClient
@@ -79,7 +79,11 @@ class PageFetcher:
         self._metrics = metrics
         self._known_series: dict[tuple[int, str], tuple[Any, Any]] = {}
 
-    async def fetch(self, target: str, call: Call, progress: Progress) -> Answer:
+    def take_spare_turn(self) -> Turn | None:
+        """Take a turn for a page that nobody waits for yet; None where others have taken or want them all."""
+        return self._protection.turns.take_spare()
+
+    async def fetch(self, target: str, call: Call, progress: Progress, turn: Turn | None = None) -> Answer:
         """Fetch one page, by as many requests as make sense.
 
         A request whose token the upstream calls expired is sent once more with a new one: what that is answered is the
@@ -89,6 +93,7 @@ class PageFetcher:
             target: Path and query.
             call: On whose behalf.
             progress: Kept up to date; who waits for the page watches the time.
+            turn: A turn that was taken for the first request already.
 
         Raises:
             GatewayError: There is no page, for any reason: the last that was met.
@@ -98,7 +103,7 @@ class PageFetcher:
             progress.waiting_for, progress.phase = CREDENTIAL_UNAVAILABLE, ""
             sign_in = await self._credential.sign_in(target, call.metadata)
             try:
-                answer = await self._attempt(target, call, sign_in, progress)
+                answer = await self._attempt(target, call, sign_in, progress, turn)
             except GatewayError as error:
                 if error.cause in _NOT_SENT and progress.failure is not None:
                     raise progress.failure from error
@@ -124,7 +129,15 @@ class PageFetcher:
             return None
         return delay
 
-    async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
+    async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress, turn: Turn | None) -> Answer:
+        if turn is None or not turn.is_held:
+            turn = await self._queue_for_turn(progress)
+        try:
+            return await self._through_circuit(target, call, sign_in, progress)
+        finally:
+            turn.give_back()
+
+    async def _queue_for_turn(self, progress: Progress) -> Turn:
         turns = self._protection.turns
         progress.waiting_for, progress.phase = GATEWAY_OVERLOADED, "queue"
         progress.begin("queued")
@@ -132,10 +145,7 @@ class PageFetcher:
             await turns.take()
         finally:
             progress.end()
-        try:
-            return await self._through_circuit(target, call, sign_in, progress)
-        finally:
-            turns.give_back()
+        return Turn(turns)
 
     async def _through_circuit(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
         breaker, now = self._protection.breaker, asyncio.get_running_loop().time

@@ -15,6 +15,7 @@ from gateway.core.retry import LEAST_TIME
 from gateway.core.stream import StreamAssembler
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress, within
+from gateway.reliability.turns import Turn
 from gateway.server.call import REQUEST_ID, current_call
 from gateway.server.converting import run_conversion
 from gateway.server.fetching import PageFetcher
@@ -89,15 +90,25 @@ class RepoServicer:
         call.sent = 0
         assert query.page is not None  # a stream always pages
 
-        async def fetch(page: Page) -> Fetched:
+        async def fetch(page: Page, turn: Turn | None) -> Fetched:
             deadline = self._deadline(context)
             progress = Progress(deadline)
             target = request_target(query._replace(page=page), self._dialect)
             try:
-                answer = await within(deadline, progress, self._fetcher.fetch(target, call, progress))
+                answer = await within(deadline, progress, self._fetcher.fetch(target, call, progress, turn))
             finally:
                 call.spent.add(progress)
             return Fetched(answer, progress)
+
+        def begin(page: Page, is_ahead: bool) -> asyncio.Task[Fetched] | None:
+            """Fetch a page; one that is not needed yet takes a turn that is free, and does not queue for one."""
+            turn = self._fetcher.take_spare_turn() if is_ahead else None
+            if is_ahead and turn is None:
+                return None
+            fetching = asyncio.create_task(fetch(page, turn))
+            if turn is not None:
+                fetching.add_done_callback(lambda _: turn.give_back())  # a task that never ran has not done so
+            return fetching
 
         async def convert(page: Page, fetched: Fetched) -> RowPage:
             steps = self._converter.convert_rows(fetched.answer.body, fetched.answer.content_range, page)
@@ -105,11 +116,11 @@ class RepoServicer:
             call.spent.converting += fetched.progress.converting
             return rows
 
-        assembler = StreamAssembler()
-        async with aclosing(read_pages(fetch, convert, query.page, self._prefetch)) as pages:
-            async for rows in pages:
-                call.rows += len(rows.fields)
-                for message in assembler.messages(rows):
+        assembler = StreamAssembler(query.page)
+        async with aclosing(read_pages(begin, convert, assembler, self._prefetch)) as pages:
+            async for messages in pages:
+                call.rows = assembler.sent
+                for message in messages:
                     await context.write(message)
                     call.sent += len(message)
 

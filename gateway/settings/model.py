@@ -126,8 +126,8 @@ class Settings(BaseModel):
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
     prefetch: Count = Field(
         default_factory=lambda data: min(PREFETCH, data["max_in_flight"]),
-        description="Pages that StreamRepos fetches ahead, no more than --max-in-flight; "
-        "the default is lower where that is.",
+        description="Pages that StreamRepos fetches ahead, where requests are free; no more than --max-in-flight, "
+        "and the default is lower where that is.",
     )
     cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
     stale_if_error: Duration = Field(

@@ -191,7 +191,7 @@ class StreamReposRequest(_message.Message):
     """Repositories the gateway asks the upstream for at a time: 1 to 1000. Unset means 100."""
     start_offset: _builtins.int
     """Index of the first repository to send, from 0. Unset means 0. To resume a broken stream: `next_offset` of the last
-    message that arrived.
+    message that arrived. It need not be a multiple of `page_size`: the upstream is asked from the multiple below.
     """
     @_builtins.property
     def filter(self) -> Global___RepoFilter:
@@ -221,7 +221,9 @@ Global___StreamReposRequest: _TypeAlias = StreamReposRequest  # noqa: Y015
 
 @_typing.final
 class StreamReposResponse(_message.Message):
-    """A page, or a part of one: a message holds at most 1 MiB."""
+    """A page, or a part of one: a message holds at most 1 MiB. A single repository that is larger, as with very many tags, has a
+    larger message of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -229,7 +231,7 @@ class StreamReposResponse(_message.Message):
     CONTENT_RANGE_FIELD_NUMBER: _builtins.int
     NEXT_OFFSET_FIELD_NUMBER: _builtins.int
     next_offset: _builtins.int
-    """The `start_offset` that resumes behind this message."""
+    """The `start_offset` that resumes behind this message. Never less than in the message before."""
     @_builtins.property
     def repos(self) -> _containers.RepeatedCompositeFieldContainer[Global___Repo]:
         """The next repositories in the upstream's order, without those already sent."""

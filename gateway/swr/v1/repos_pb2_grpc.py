@@ -64,9 +64,13 @@ class RepoServiceServicer:
     def StreamRepos(self, request, context):
         """Lists all repositories from `start_offset` on, page by page, in the upstream's order, as fast as the caller reads.
 
+        The list ends where the upstream's total is reached, or at a short page where no total is known. A short page does not
+        end it while the total says that more follow, as where an upstream caps pages or hides what the caller may not see.
+
         The upstream pages by offset, so a list that changes while it is read can move across a page boundary: a repository
-        that shows up twice for this reason is sent once. A stream that ends with an error leaves what was sent valid, and
-        `next_offset` of its last message resumes behind it.
+        that shows up twice for this reason is sent once. Repositories are told apart by `namespace`, `name`, `domain_name` and
+        `path`; by all their fields where `namespace` or `name` is empty. A stream that ends with an error leaves what was sent
+        valid, and `next_offset` of its last message resumes behind it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,185 @@
+"""Whatever becomes of pages, each row comes once and in order, and an honest upstream is asked for no page too many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.core.convert import RowPage
+from gateway.core.errors import GatewayError
+from gateway.core.filter import Page
+from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET
+from gateway.core.stream import StreamAssembler
+from gateway.server.paging import read_pages
+from gateway.swr.v1 import repos_pb2
+
+
+@dataclass
+class Upstream:
+    """A list, and what becomes of its pages. It takes only offsets that are multiples of the limit.
+
+    Attributes:
+        rows: Names, in order; None is a row that the caller may not see, though offsets and the total count it.
+        cap: Most rows that it looks at for one page.
+        cuts: How many rows of the first pages come at the most, one number a page.
+        total: What it says there are: by a header, by its rows, or not at all; or a number that is wrong.
+        asked: The pages that it was asked for.
+    """
+
+    rows: Sequence[str | None]
+    cap: int = MAX_OFFSET
+    cuts: list[int] = field(default_factory=list)
+    total: str | int = "header"
+    asked: list[Page] = field(default_factory=list)
+
+    def answer(self, wanted: Page) -> RowPage:
+        assert wanted.offset % wanted.limit == 0
+        assert 0 <= wanted.offset <= MAX_OFFSET
+        self.asked.append(wanted)
+        window = self.rows[wanted.offset : wanted.offset + min(wanted.limit, self.cap)]
+        shown = [row for row in window if row is not None][: self.cuts.pop(0) if self.cuts else None]
+        fields = [
+            repos_pb2.StreamReposResponse(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown
+        ]
+        return RowPage(wanted, fields, [("n", name, "", "") for name in shown], self._position(wanted, len(shown)))
+
+    def _position(self, wanted: Page, count: int) -> repos_pb2.ContentRange | None:
+        if self.total == "nowhere" or (self.total == "rows" and not count):
+            return None
+        total = self.total if isinstance(self.total, int) else len(self.rows)
+        return repos_pb2.ContentRange(offset=wanted.offset, count=count, total=total)
+
+    def read(self, start: int, size: int, ahead: int = 1) -> list[str]:
+        """Return the names in all messages, which say where they end."""
+
+        async def fetch(wanted: Page) -> RowPage:
+            return self.answer(wanted)
+
+        def begin(wanted: Page, is_ahead: bool) -> asyncio.Task[RowPage] | None:
+            return None if is_ahead and not ahead else asyncio.create_task(fetch(wanted))
+
+        async def convert(_: Page, fetched: RowPage) -> RowPage:
+            return fetched
+
+        async def read() -> list[str]:
+            names: list[str] = []
+            reached = start
+            async with aclosing(read_pages(begin, convert, StreamAssembler(Page(start, size)), max(ahead, 1))) as pages:
+                async for messages in pages:
+                    for message in map(repos_pb2.StreamReposResponse.FromString, messages):
+                        names += [repo.name for repo in message.repos]
+                        assert reached <= message.next_offset
+                        reached = message.next_offset
+            return names
+
+        return asyncio.run(read())
+
+
+def named(count: int) -> list[str]:
+    return [f"r-{number}" for number in range(count)]
+
+
+TOTALS = st.sampled_from(["header", "rows"])
+STARTS = st.integers(0, 500)
+SIZES = st.integers(1, 300) | st.just(1000)
+AHEAD = st.integers(0, 4)  # 0: no turn is ever free
+HONEST = st.builds(Upstream, st.integers(0, 400).map(named), total=st.sampled_from(["header", "rows", "nowhere"]))
+CAPPED = st.builds(Upstream, st.integers(0, 400).map(named), cap=st.integers(1, 300), total=TOTALS)
+CUTTING = st.builds(
+    Upstream, st.integers(0, 400).map(named), cuts=st.lists(st.integers(1, 300), max_size=12), total=TOTALS
+)
+_RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 150)), max_size=12).map(
+    lambda runs: [is_shown for is_shown, length in runs for _ in range(length)]
+)
+_SPECKLED = st.lists(st.booleans(), max_size=400)
+# An upstream that caps pages at less than the default page size, and hides rows besides, cannot be told from others.
+HIDING = st.builds(
+    lambda shown, cap: Upstream([f"r-{at}" if is_shown else None for at, is_shown in enumerate(shown)], cap),
+    _RUNS | _SPECKLED,
+    st.just(MAX_OFFSET) | st.integers(100, 200),
+)
+
+
+@given(upstream=HONEST | CAPPED | CUTTING | HIDING, start=STARTS, size=SIZES, ahead=AHEAD)
+def test_every_row_from_the_start_on_comes_once_and_in_order(
+    upstream: Upstream, start: int, size: int, ahead: int
+) -> None:
+    assert upstream.read(start, size, ahead) == [row for row in upstream.rows[start:] if row is not None]
+
+
+@given(upstream=HONEST, start=STARTS, size=SIZES, ahead=AHEAD)
+@example(upstream=Upstream(named(200)), start=0, size=100, ahead=4)
+@example(upstream=Upstream(named(200), total="nowhere"), start=0, size=100, ahead=4)
+def test_an_honest_upstream_is_asked_for_each_page_once(upstream: Upstream, start: int, size: int, ahead: int) -> None:
+    upstream.read(start, size, ahead)
+    first = start - start % size
+    behind = max(len(upstream.rows), first + 1) if upstream.total != "nowhere" else max(len(upstream.rows), first) + 1
+    assert upstream.asked == [Page(offset, size) for offset in range(first, behind, size)]
+
+
+def test_no_page_is_asked_for_twice_where_a_cap_is_steady() -> None:
+    upstream = Upstream(named(1050), cap=100)
+    assert upstream.read(0, 1000, 4) == named(1050)
+    assert upstream.asked == [Page(0, 1000), *(Page(offset, 100) for offset in range(100, 1050, 100))]
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+@pytest.mark.parametrize("visible", [0.01, 0.5, 0.99])
+def test_hidden_rows_cost_a_bounded_number_of_requests(visible: float, size: int) -> None:
+    upstream = Upstream([f"r-{at}" if at * visible % 1 < visible else None for at in range(10_000)])
+    assert upstream.read(0, size) == [row for row in upstream.rows if row is not None]
+    assert len(upstream.asked) < 1500
+
+
+@pytest.mark.parametrize("start", [250, 300, 2000])
+def test_a_start_behind_the_end_is_told_so(start: int) -> None:
+    upstream, assembler = Upstream(named(250), cap=100), StreamAssembler(Page(start, 1000))
+    wanted = assembler.pager.upcoming
+    assert wanted
+    (message,) = map(repos_pb2.StreamReposResponse.FromString, assembler.take(upstream.answer(wanted)))
+    assert (list(message.repos), message.next_offset) == ([], start)
+    assert message.content_range.total == 250
+    assert assembler.pager.upcoming is None
+
+
+def test_hidden_rows_are_not_passed_over_faster_than_a_capped_page_looks() -> None:
+    upstream = Upstream([*[None] * 350, *named(250)], cap=100)
+    assert upstream.read(0, 1000, 4) == named(250)
+
+
+def test_hidden_rows_are_passed_over_by_pages_as_long_as_have_come() -> None:
+    upstream = Upstream([*named(1000), *[None] * 5000, *named(2000)[1000:]])
+    assert upstream.read(0, 1000, 4) == named(2000)
+    assert upstream.asked == [Page(offset, 1000) for offset in range(0, 7000, 1000)]
+
+
+@pytest.mark.parametrize("total", [251, 300, 1000, 10_000, MAX_OFFSET, 2**31, 10**18])
+def test_a_total_that_is_too_large_for_good_ends(total: int) -> None:
+    upstream = Upstream(named(250), total=total)
+    assert upstream.read(0, 100, 4) == named(250)
+    assert len(upstream.asked) <= total // 100 + 3
+
+
+def test_a_total_that_is_off_by_more_than_a_thousand_pages_is_not_called_the_end() -> None:
+    upstream = Upstream(named(250), total=10**9)
+    with pytest.raises(GatewayError, match="UPSTREAM_NO_PROGRESS") as failed:
+        upstream.read(0, 100, 4)
+    assert "total" in failed.value.message
+    assert MAX_IDLE_PAGES < len(upstream.asked) < MAX_IDLE_PAGES + 10
+
+
+@pytest.mark.parametrize("size", [1, 10, 100])
+def test_an_upstream_that_gives_all_at_once_is_asked_once(size: int) -> None:
+    class Unpaged(Upstream):
+        def answer(self, wanted: Page) -> RowPage:
+            return replace(super().answer(Page(0, 1000)), page=wanted)
+
+    upstream = Unpaged(named(25))
+    assert upstream.read(0, size, 4) == named(25)
+    assert len(upstream.asked) == 1
