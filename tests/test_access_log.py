@@ -16,7 +16,7 @@ import pytest
 
 from certificates import CA, Folder, issue, issue_named, pem_of
 from conftest import settled_stub
-from failures import failure_of
+from failures import failure_of, read_failure
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.trace_context import TraceContext
 from gateway.logs import ConsoleFormatter, JsonFormatter
@@ -119,6 +119,26 @@ async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstre
         await failure_of(stub.ListRepos(REQUEST))
     (line,) = lines()
     assert (line["reason"], line["upstream_status"]) == ("UPSTREAM_NOT_FOUND", 404)
+
+
+@pytest.mark.parametrize("kind", ["ListRepos", "StreamRepos"])
+async def test_a_malformed_page_has_its_row_and_field_and_the_caller_is_not_told(
+    upstream: ScriptedUpstream, lines: Lines, kind: str
+) -> None:
+    upstream.play(page('[{"name":"a"},{"name":"b","size":"sécret"}]'))
+    async with settled_stub(upstream) as stub:
+        if kind == "ListRepos":
+            failure = await failure_of(stub.ListRepos(repos_pb2.ListReposRequest(offset=20, limit=10)))
+        else:
+            stream = stub.StreamRepos(repos_pb2.StreamReposRequest(start_offset=20, page_size=10))
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stream.read()
+            failure = read_failure(raised.value)
+    (line,) = lines()
+    assert line["detail"] == "page at offset 20: row 1, field size: not an integer"
+    assert failure.message == "the upstream's answer is not a list of repositories"
+    assert "row 1" not in str(failure)
+    assert "cret" not in str(line)
 
 
 async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, lines: Lines) -> None:

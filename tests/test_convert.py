@@ -147,6 +147,19 @@ ROWS: dict[str, tuple[bytes, Repo]] = {
     "an integer in a string": (b'{"size":"12","num_images":"-3"}', Repo(size=12, num_images=-3)),
     "the largest in a string": (b'{"num_download":"9223372036854775807"}', Repo(num_download=2**63 - 1)),
     "the smallest in a string": (b'{"num_download":"-9223372036854775808"}', Repo(num_download=-(2**63))),
+    "whole numbers with a point": (b'{"size":200977474.0,"num_images":-2.00}', Repo(size=200_977_474, num_images=-2)),
+    "whole numbers with an exponent": (
+        b'{"size":1e3,"num_images":250E-1,"num_download":1E+0}',
+        Repo(size=1000, num_images=25, num_download=1),
+    ),
+    "whole numbers with an exponent in strings": (b'{"size":"1e3","num_images":"7.0"}', Repo(size=1000, num_images=7)),
+    "a whole number with point and exponent": (b'{"size":0.1e1,"num_images":1.25e2}', Repo(size=1, num_images=125)),
+    "no float's integer with a point": (b'{"size":9007199254740993.0}', Repo(size=2**53 + 1)),
+    "the largest with a point and an exponent": (b'{"size":9.223372036854775807e18}', Repo(size=2**63 - 1)),
+    "the smallest with a point": (b'{"size":-9223372036854775808.0}', Repo(size=-(2**63))),
+    "zeros of all kinds": (b'{"size":-0.0,"num_images":0e999999999,"num_download":-0}', Repo()),
+    "a whole number of thousands of zeros": (b'{"size":7%b.%be-5000}' % (b"0" * 5000, b"0" * 5000), Repo(size=7)),
+    "a number in an escaped string": (rb'{"size":"\u0031\u0032"}', Repo(size=12)),
     "bools in strings": (b'{"is_public":"true","status":"false"}', Repo(is_public=True)),
     "strings beside all other fields": (
         b'{"size":"1","is_public":true,"num_images":null,"status":null,"tags":null,"name":"a","url":null}',
@@ -249,9 +262,49 @@ TEXTS = [
 ]
 MALFORMED_TEXTS = ["7", "true", "[]", '["a"]', "{}", "NaN"]
 MALFORMED_INTEGERS = [
-    *("1.5", "true", "[]", "{}", "NaN", "Infinity", "-Infinity", "1e999"),
+    *(
+        "1.5",
+        "true",
+        "[]",
+        "{}",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "1e-1",
+        "9007199254740993.5",
+        "1.",
+        "1e",
+        ".5",
+    ),
+    *(
+        "9.3e18",
+        "9223372036854775808.0",
+        "-9.223372036854775809e18",
+        "1e19",
+        "1e999999999",
+        "1e-999999999",
+        f"1e{'9' * 5000}",
+    ),
     *("9223372036854775808", "-9223372036854775809", "9" * 5000),
-    *('""', '" 1"', '"1 "', '"+1"', '"--1"', '"1.0"', '"1e2"', '"0x1"', '"1_0"', '"१"', '"one"', '"true"', '"NaN"'),
+    *(
+        '""',
+        '" 1"',
+        '"1 "',
+        '"+1"',
+        '"--1"',
+        '"1.5"',
+        '"1."',
+        '".5"',
+        '"1e"',
+        '"1 e2"',
+        '"0x1"',
+        '"1_0"',
+        '"१"',
+        '"one"',
+        '"true"',
+        '"NaN"',
+    ),
     *('"9223372036854775808"', '"-9223372036854775809"', f'"{"9" * 5000}"'),
 ]
 MALFORMED_BOOLS = ["0", "1", '""', '"True"', '"FALSE"', '"yes"', '"1"', '" true"', "[]", "{}"]
@@ -269,20 +322,86 @@ def test_a_value_of_any_other_type_is_refused(field: str, value: str) -> None:
     assert refusal(f'[{{"{field}":{value}}}]'.encode()) == "UPSTREAM_MALFORMED_RESPONSE"
 
 
-LONE_SURROGATES = [r"\ud800", r"\udfff", r"\ud800 and some text", r"\udc00\ud800", r"\ud800\ud800\udc00", r"\ud83dA"]
+HALF_PAIRS = {
+    r"\ud800": "\ufffd",
+    r"\udfff": "\ufffd",
+    r"\uD83D and some text": "\ufffd and some text",
+    r"\udc00\ud800": "\ufffd\ufffd",
+    r"\ud800\ud800\udc00": "\ufffd\U00010000",
+    r"\ud83d\uDE00\ude00": "😀\ufffd",
+    r"\ud83dA": "\ufffdA",
+    r"\ud83d\n": "\ufffd\n",
+    r"\\ud800 and \ud800": r"\ud800 and " + "\ufffd",
+    r"\\\ud800": "\\\ufffd",
+    r"\\ud83d\udc00": r"\ud83d" + "\ufffd",
+}
 NO_UTF_8 = [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"a\x80 and some text"]
 
 
-@pytest.mark.parametrize("text", LONE_SURROGATES)
-@pytest.mark.parametrize("row", ['{"name":"%s"}', '{"tags":["%s"]}', '{"x":"%s"}', '{"x":"%s","size":"1"}'])
-def test_half_a_surrogate_pair_is_refused_in_any_field(row: str, text: str) -> None:
-    assert refusal(f"[{row % text}]".encode()) == "UPSTREAM_MALFORMED_RESPONSE"
+@pytest.mark.parametrize(("escaped", "text"), HALF_PAIRS.items(), ids=HALF_PAIRS)
+@pytest.mark.parametrize("beside", ["", ',"size":"0"', ',"x":"\\udbff"', ',"size":1e0,"\\ud800":[1e999]'])
+def test_half_a_surrogate_pair_becomes_a_replacement_character(escaped: str, text: str, beside: str) -> None:
+    body = f'[{{"name":"{escaped}","tags":["a","{escaped}"],"namespace":"{escaped}"{beside}}},{{"name":"next"}}]'
+    cut, following = convert(body.encode()).repos
+    assert (cut.name, cut.namespace, [*cut.tags], following.name) == (text, text, ["a", text], "next")
+
+
+def test_half_a_pair_in_a_page_changes_nothing_of_its_total() -> None:
+    body = rb'[{"name":"cut \ud83d","total_range":"2e1"}]'
+    assert convert(body).content_range == ContentRange(count=1, total=20)
 
 
 @pytest.mark.parametrize("text", NO_UTF_8)
 @pytest.mark.parametrize("row", [b'{"name":"%b"}', b'{"tags":["%b"]}', b'{"size":"1","logo":"%b"}'])
 def test_text_that_is_not_utf_8_is_refused(row: bytes, text: bytes) -> None:
     assert refusal(b"[%b]" % (row % text)) == "UPSTREAM_MALFORMED_RESPONSE"
+
+
+FAULTS = {
+    "a type": (b'[{},{"size":true}]', "row 1, field size: not an integer"),
+    "a text for a number": (b'[{"num_images":"many"}]', "row 0, field num_images: not an integer"),
+    "a fraction": (b'[{"num_download":1.5}]', "row 0, field num_download: not a whole number of 64 bits"),
+    "too large": (b'[{"size":1e19}]', "row 0, field size: not a whole number of 64 bits"),
+    "a text": (b'[{"size":"1"},{},{"namespace":7}]', "row 2, field namespace: Expected `str | null`, got `int`"),
+    "a bool": (b'[{"is_public":"yes"}]', "row 0, field is_public: not a bool"),
+    "a tag": (b'[{"tags":["a",7]}]', "row 0, field tags: Expected `str`, got `int` - at `$[1]`"),
+    "a time": (b'[{"created_at":7}]', "row 0, field created_at: Expected `str | null`, got `int`"),
+    "no UTF-8": (
+        b'[{},{"logo":"a\xff"}]',
+        "row 1, field logo: 'utf-8' codec can't decode byte 0xff in position 1: invalid start byte",
+    ),
+    "a row": (b'[{},{},{},"nginx"]', "row 3: Expected `object`, got `str`"),
+    "no list": (b'{"repos":[]}', "Expected `array | null`, got `object`"),
+    "no JSON": (b"<html>", "JSON is malformed: invalid character (byte 0)"),
+    "cut off": (b'[{"name":"a"', "Input data was truncated"),
+}
+
+
+def detail(body: bytes, page: Page = FIRST_HUNDRED) -> str:
+    def told(conversion: Conversion, converter: PageConverter) -> str:
+        with pytest.raises(GatewayError) as raised:
+            conversion(converter, body, None, page)
+        assert raised.value.message == raised.value.cause.message
+        return raised.value.detail
+
+    return str(every_way(told))
+
+
+@pytest.mark.parametrize(("body", "fault"), FAULTS.values(), ids=FAULTS)
+def test_what_is_wrong_with_a_page_is_told_by_row_and_field(body: bytes, fault: str) -> None:
+    assert detail(body) == f"page at offset 0: {fault}"
+
+
+def test_a_row_is_named_by_its_place_on_the_page_wherever_it_is_converted() -> None:
+    page = json.loads(rows(1000))
+    page[700]["size"] = "large"
+    fault = "page at offset 300: row 700, field size: not an integer"
+    assert detail(json.dumps(page).encode(), Page(300, 1000)) == fault
+    converter = PageConverter(PLENTY)
+    drive(converter.convert(rows(600), None, None))
+    with pytest.raises(GatewayError) as raised:
+        drive(converter.convert(json.dumps(page, separators=(",", ":")).encode(), None, None))
+    assert raised.value.detail == "row 700, field size: not an integer"
 
 
 @pytest.mark.parametrize("body", [b"null", b" null\r\n", b"[]", b" [ ]\n"])
@@ -312,6 +431,13 @@ POSITIONS: dict[str, tuple[bytes, str | None, Page, ContentRange | None]] = {
     "rows that cannot be right": (b'[{"total_range":0},{}]', None, Page(0, 9), None),
     "rows that cannot be right here": (b'[{"total_range":7},{}]', None, Page(6, 9), None),
     "number in a string": (b'[{"total_range":"7"}]', None, Page(0, 10), ContentRange(count=1, total=7)),
+    "number with a point": (
+        b'[{"total_range":9007199254740993.0}]',
+        None,
+        Page(0, 9),
+        ContentRange(count=1, total=2**53 + 1),
+    ),
+    "number with an exponent": (b'[{"total_range":1e3}]', None, Page(0, 9), ContentRange(count=1, total=1000)),
     "largest number": (b'[{"total_range":%d}]' % (2**63 - 1), "", Page(0, 1), ContentRange(count=1, total=2**63 - 1)),
     "nowhere": (b"[{}]", None, Page(0, 10), None),
     "unreadable and nowhere else": (b"[{}]", "0-1/*", Page(0, 10), None),

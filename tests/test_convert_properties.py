@@ -125,6 +125,31 @@ def test_numbers_and_bools_in_strings_are_what_they_hold(page: list[dict[str, An
     assert every_way(encoded(quoted)) == response
 
 
+@st.composite
+def spelled_integers(draw: st.DrawFn) -> tuple[int, str]:
+    """An int64, and a JSON number that it is."""
+    number = draw(INT64)
+    digits, shift = str(abs(number)), draw(st.integers(0, 30))
+    padded = digits.rjust(shift + 1, "0")
+    whole, fraction = (padded[:-shift], padded[-shift:]) if shift else (padded, draw(st.sampled_from(["", "0", "000"])))
+    exponent = f"e{draw(st.sampled_from(['', '+']))}{shift}" if shift else draw(st.sampled_from(["", "e0", "E-0"]))
+    return number, f"{'-' if number < 0 else ''}{whole}{'.' if fraction else ''}{fraction}{exponent}"
+
+
+@given(spelled_integers(), st.sampled_from(["%s", '"%s"']))
+def test_an_integer_is_exact_however_it_is_spelled(spelled: tuple[int, str], form: str) -> None:
+    number, text = spelled
+    assert every_way(f'[{{"size":{form % text}}}]'.encode()) == ListReposResponse(repos=[Repo(size=number)])
+
+
+@given(st.text(st.characters(codec=None, categories=["Cs", "Lu", "So"]), max_size=12))
+def test_a_text_with_halves_of_pairs_is_what_utf_16_makes_of_it(text: str) -> None:
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert every_way(encoded([{"name": text, "tags": [text], "x": text}])) == ListReposResponse(
+        repos=[Repo(name=whole, tags=[whole])]
+    )
+
+
 @given(st.binary(max_size=200) | st.text('[]{}",:null0123 \\', max_size=60).map(str.encode))
 def test_any_bytes_are_a_page_or_a_failure_of_the_upstream(body: bytes) -> None:
     every_way(body)

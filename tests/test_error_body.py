@@ -70,11 +70,16 @@ NO_JSON = {
     "HTML": b"<html><body>502 Bad Gateway</body></html>",
     "plain text": b"upstream connect error or disconnect/reset before headers",
     "cut off": b'{"errorCode":"A.1","errorMessage":"te',
-    "invalid UTF-8": b'{"errorMessage":"\xff"}',
-    "a lone surrogate": b'{"errorMessage":"\\ud800 text"}',
     "a BOM": b'\xef\xbb\xbf{"errorMessage":"text"}',
     "NaN": b'{"errorMessage":"text","x":NaN}',
     "a bottomless nest": b"[" * MAX_BODY_BYTES,
+}
+
+CUT = {
+    "half a surrogate pair": rb'{"errorCode":"A.1","errorMessage":"cut \ud83d"}',
+    "the other half": rb'[{"errorCode":"A.1","errorMessage":"cut \ude00","detail":"\ud83d"}]',
+    "half a character of UTF-8": b'{"errorCode":"A.1","errorMessage":"cut \xe9\x95"}',
+    "another charset": '{"errorCode":"A.1","errorMessage":"cut \xe9"}'.encode("latin-1"),
 }
 
 UNFIT_MESSAGES = {
@@ -138,6 +143,11 @@ def test_every_shape_is_understood(body: Any, said: ErrorBody) -> None:
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
 def test_what_is_no_json_says_nothing(body: bytes) -> None:
     assert read_error_body(body) == NOTHING
+
+
+@pytest.mark.parametrize("body", CUT.values(), ids=CUT)
+def test_a_text_that_was_cut_in_a_character_keeps_its_code(body: bytes) -> None:
+    assert read_error_body(body) == ErrorBody("A.1", "cut \ufffd")
 
 
 def test_a_body_over_16_kib_says_nothing() -> None:

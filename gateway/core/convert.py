@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
 from gateway.core.content_range import parse_content_range
-from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
+from gateway.core.errors import UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
 from gateway.core.filter import MAX_LIMIT, Page
+from gateway.core.json_text import REFUSED, forgiving, read_integer
 from gateway.core.memo import PageMemo, RowMemo
-from gateway.core.rows import Identity, decode_identities, decode_rows, encode_page, encode_row, read_integer
+from gateway.core.rows import Identity, decode_identities, decode_rows, encode_page, encode_row, split_rows
 from gateway.core.wire import encode_length_delimited
 from gateway.swr.v1 import repos_pb2
 
@@ -30,8 +32,6 @@ _TAG_CONTENT_RANGE = b"\x12"  # content_range of ListReposResponse and of Stream
 # Newer answers end each row with the number of matches. One new repository changes it in every row, which must not make
 # the memo forget them all. A row is valid JSON, so this ending can only be its last member.
 _TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
-
-_INT64_MAX = 2**63 - 1
 
 
 class SerializedPage(NamedTuple):
@@ -46,11 +46,10 @@ Steps = Generator[None, None, Result]
 
 
 class _TotalRange(msgspec.Struct):
-    total_range: Any = None
+    total_range: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_split = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
-_decode_total_ranges = msgspec.json.Decoder(list[_TotalRange] | None).decode
+_decode_total_ranges = forgiving(msgspec.json.Decoder(list[_TotalRange] | None).decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,8 @@ class PageConverter:
         Raises:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
-        count, repos = yield from self._convert_repos(body)
+        with _naming(page):
+            count, repos = yield from self._convert_repos(body)
         position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
         return SerializedPage(repos + encode_position(position), count)
 
@@ -106,7 +106,8 @@ class PageConverter:
 
         Arguments and errors are those of `convert`.
         """
-        fields = yield from _convert_known_rows(body, self._rows) if self._rows else _convert_each_row(body)
+        with _naming(page):
+            fields = yield from _convert_known_rows(body, self._rows) if self._rows else _convert_each_row(body)
         if len(body) > SLICE_BYTES:
             yield
         header = parse_content_range(content_range, len(fields))
@@ -127,6 +128,17 @@ class PageConverter:
             converted = len(fields), b"".join(fields)
             self._pages.remember(body, converted)
         return converted
+
+
+@contextmanager
+def _naming(page: Page | None) -> Iterator[None]:
+    """Say of a failure which page has it."""
+    try:
+        yield
+    except GatewayError as error:
+        if page is not None:
+            error.detail = f"page at offset {page.offset}: {error.detail}"
+        raise
 
 
 def _convert_all_rows(body: bytes) -> Steps[tuple[int, bytes]]:
@@ -154,7 +166,8 @@ def _convert_each_row(body: bytes) -> Steps[list[bytes]]:
 
 def _convert_known_rows(body: bytes, memo: RowMemo) -> Steps[list[bytes]]:
     """Copy the rows that the memo knows, and encode the others."""
-    rows = _split_rows(body)
+    rows = split_rows(body)
+    _check_count(len(rows))
     if len(rows) > MAX_LIMIT:  # more than anyone can ask for: a breath between two passes over all of them
         yield
     keys = _memo_keys(rows)
@@ -165,26 +178,16 @@ def _convert_known_rows(body: bytes, memo: RowMemo) -> Steps[list[bytes]]:
             if len(slices) > 1:
                 yield
             array = b"[%b]" % b",".join([rows[index] for index in indices])
-            encoded = [encode_row(row) for row in decode_rows(array)]
+            encoded = [encode_row(row) for row in decode_rows(array, indices)]
             for index, field in zip(indices, encoded, strict=True):
                 fields[index] = field
             memo.remember([keys[index] for index in indices], encoded)
     return cast("list[bytes]", fields)
 
 
-def _split_rows(body: bytes) -> list[bytes]:
-    """Split an array into the text of its elements. This checks the syntax of all of it."""
-    try:
-        rows = _split(body) or []
-    except (ValueError, RecursionError) as error:
-        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE) from error
-    _check_count(len(rows))
-    return list(map(bytes, rows))
-
-
 def _check_count(rows: int) -> None:
     if rows > MAX_ROWS:
-        raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE)
+        raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, detail=f"{rows} rows")
 
 
 def _memo_keys(rows: list[bytes]) -> list[bytes]:
@@ -215,11 +218,11 @@ def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2
     if page is None:
         return None
     try:
-        totals = (row.total_range for row in _decode_total_ranges(body) or [])
-        total = read_integer(next((total for total in totals if total is not None), None))
-    except (ValueError, RecursionError):  # of a type of its own: nothing to learn here
+        totals = (read_integer(bytes(row.total_range)) for row in _decode_total_ranges(body) or [])
+        total = next((total for total in totals if total is not None), None)
+    except REFUSED:  # of a type of its own: nothing to learn here
         return None
-    if total is None or not page.offset + count <= total <= _INT64_MAX:
+    if total is None or page.offset + count > total:
         return None
     return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.json_text import REFUSED, forgiving
+
 MAX_BODY_BYTES = 16 * 1024
 MAX_MESSAGE_CHARACTERS = 256
 LEAST_SECRET = 6
@@ -32,7 +34,7 @@ _UNFIT = re.compile(r"<[a-zA-Z!/]|Traceback \(most recent|^[ \t]{0,40}at [\w.$/@
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9+/=_-]{100,}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
-_decode = msgspec.json.Decoder().decode
+_decode = forgiving(msgspec.json.Decoder().decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ def read_error_body(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorBody:
     if len(body) > MAX_BODY_BYTES:
         return ErrorBody()
     try:
-        error = _find_error(_decode(body))
-    except (ValueError, RecursionError):  # shape 7
+        # A text that was cut in the middle of a character is still worth its code.
+        error = _find_error(_decode(body.decode(errors="replace").encode()))
+    except REFUSED:  # shape 7
         return ErrorBody()
     return ErrorBody(
         code=unless_secret(_first_text(error, _CODE_KEYS, _CODE), secrets),

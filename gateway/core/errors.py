@@ -64,6 +64,7 @@ class GatewayError(Exception):
         upstream_request_id: The upstream's name for the request, to be quoted to its support.
         phase: Where in the upstream request it happened: `queue`, `dns`, `connect`, `tls`, `headers` or `body`.
         retry_delay: Seconds the upstream asks to wait.
+        detail: What operators read in the log beside the message, and callers do not; nothing of what a value holds.
 
     Attributes:
         told_delay: Seconds the upstream asks to wait; None where it names none.
@@ -82,6 +83,7 @@ class GatewayError(Exception):
         upstream_request_id: str = "",
         phase: str = "",
         retry_delay: float | None = None,
+        detail: str = "",
     ) -> None:
         super().__init__(cause.reason)
         self.cause = cause
@@ -91,6 +93,7 @@ class GatewayError(Exception):
         self.upstream_code = upstream_code
         self.upstream_request_id = upstream_request_id
         self.phase = phase
+        self.detail = detail
         self.told_delay = retry_delay
         self.retry_delay = cause.retry_delay if retry_delay is None else retry_delay
         self.attempts = 0

@@ -102,6 +102,7 @@ def _outcome(call: Call, code: int, error: GatewayError | None) -> dict[str, Any
         "code": code_pb2.Code.Name(code),
         "reason": error.cause.reason if error else "",
         "phase": error.phase if error else "",
+        "detail": error.detail if error else "",
         "rows": call.rows,
         "from_cache": call.from_cache,
     }
