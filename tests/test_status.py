@@ -92,6 +92,8 @@ TELLING = {
     "SVCSTG.SWR.4010000": (401, REJECTED, ""),
     "SVCSTG.S2I.4019000": (401, REJECTED, ""),
     "APIGW.0301": (401, REJECTED, ""),
+    "APIGW.0305": (401, REJECTED, ""),
+    "APIGW.0307": (401, REJECTED, ""),
     "SVCSTG.SWR.4011044": (401, DENIED, ""),
     "SVCSTG.SWR.4011064": (401, DENIED, ""),
     "SVCSTG.SWR.4039001": (403, DENIED, ""),
@@ -111,8 +113,10 @@ TELLING = {
     "SVCSTG.SWR.4040058": (404, NOT_FOUND, ""),
     "SVCSTG.SWR.4041061": (404, NOT_FOUND, ""),
     "SVCSTG.SWR.4040083": (404, MISCONFIGURED, ""),
-    "APIGW.0101": (404, MISCONFIGURED, ""),
 }
+# Of the API gateway's own set-up, with whatever error they come: no caller can mend it.
+ROUTING = ("APIGW.0101", "APIGW.0103", "APIGW.0104", "APIGW.0105", "APIGW.0106", "APIGW.0607")
+TELLING |= dict.fromkeys(ROUTING, (404, MISCONFIGURED, ""))
 
 CODES = {entry["code"]: entry["status"] for entry in DOCUMENTED["codes"] + DOCUMENTED["seen_elsewhere"]}
 ALL_CODES = sorted(CODES.keys() | TELLING.keys())
@@ -142,6 +146,25 @@ def test_a_telling_code_counts_more_than_any_status_of_its_class(code: str) -> N
     statuses = range(500, 600) if http_status >= 500 else range(400, 500)
     assert {meaning(number, code) for number in statuses} == {expected}
     assert find_cause(http_status, code).field == field
+
+
+@pytest.mark.parametrize("code", ROUTING)
+@pytest.mark.parametrize("http_status", [400, 404, 500])
+def test_a_request_that_the_api_gateway_cannot_route_is_not_the_callers_fault(http_status: int, code: str) -> None:
+    assert meaning(http_status, code) == MISCONFIGURED
+
+
+@pytest.mark.parametrize("code", [code for code in TELLING if code.startswith("APIGW.")])
+def test_the_api_gateways_codes_mean_the_same_in_both_spellings(code: str) -> None:
+    short = code.replace("APIGW.", "APIG.")
+    assert [meaning(number, short) for number in STATUSES] == [meaning(number, code) for number in STATUSES]
+    error = read_error(400, f'{{"error_code":"{short}","error_msg":"text"}}'.encode())
+    assert (error.cause.reason, error.upstream_code) == (TELLING[code][1][1], short)
+
+
+@pytest.mark.parametrize("code", ["APIGW", "APIG", "APIGX.0101", "XAPIG.0101", "APIG.APIGW.0101", "0101"])
+def test_only_the_two_spellings_are_the_api_gateways(code: str) -> None:
+    assert meaning(404, code) == NOT_FOUND
 
 
 @pytest.mark.parametrize(("code", "http_status"), CODES.items())

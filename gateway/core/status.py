@@ -2,10 +2,13 @@
 
 The tables are data. They are not the table of gRPC's `http-grpc-status-mapping.md`, which is for clients that got no
 grpc-status and says itself that servers must not use it: SWR is an application that answers 400 for what a caller did
-wrong and 403 for too many requests. Upstream codes: SWR API reference, "Error codes"; API Gateway, "Error codes".
+wrong and 403 for too many requests. Upstream codes: SWR API reference, "Error codes"; API Gateway, "Error codes", which
+writes the same numbers as `APIG.` and as `APIGW.`: they are looked up by the longer spelling.
 """
 
 from __future__ import annotations
+
+import re
 
 from google.rpc import code_pb2
 
@@ -37,7 +40,9 @@ RATE_LIMITED = Cause(
 )
 NOT_FOUND = Cause(code_pb2.NOT_FOUND, "UPSTREAM_NOT_FOUND", "the upstream did not find what was asked for")
 MISCONFIGURED = Cause(
-    code_pb2.INTERNAL, "UPSTREAM_MISCONFIGURED", "the upstream has no such API: check the gateway's upstream URL"
+    code_pb2.INTERNAL,
+    "UPSTREAM_MISCONFIGURED",
+    "no such API, or one that is set up wrongly: check the URL of the upstream",
 )
 BUSY = Cause(code_pb2.UNAVAILABLE, "UPSTREAM_BUSY", "the upstream is busy", retry_delay=_SOON, retry=Retry.FREELY)
 UNAVAILABLE = Cause(
@@ -119,6 +124,11 @@ def _invalid(field: str) -> Cause:
     return Cause(INVALID_ARGUMENT.code, INVALID_ARGUMENT.reason, INVALID_ARGUMENT.message, field)
 
 
+# The API gateway's own configuration. Regions answer 400, 404 or 500 for them, and no caller can mend any.
+_ROUTING_CODES = dict.fromkeys(
+    ("APIGW.0101", "APIGW.0103", "APIGW.0104", "APIGW.0105", "APIGW.0106", "APIGW.0607"), MISCONFIGURED
+)
+
 # Codes that say more than their HTTP status does. They refine an answer below 500.
 CLIENT_ERROR_CODES: dict[str, Cause] = {
     "SVCSTG.SWR.4000014": INVALID_ARGUMENT,
@@ -136,7 +146,7 @@ CLIENT_ERROR_CODES: dict[str, Cause] = {
     "SVCSTG.SWR.4010000": CREDENTIAL_REJECTED,
     "SVCSTG.SWR.4031043": CREDENTIAL_REJECTED,
     "SVCSTG.S2I.4019000": CREDENTIAL_REJECTED,
-    "APIGW.0301": CREDENTIAL_REJECTED,
+    **dict.fromkeys(("APIGW.0301", "APIGW.0305", "APIGW.0307"), CREDENTIAL_REJECTED),
     "SVCSTG.SWR.4011044": PERMISSION_DENIED,
     "SVCSTG.SWR.4011064": PERMISSION_DENIED,
     "SVCSTG.SWR.4030170": PERMISSION_DENIED,
@@ -155,12 +165,13 @@ CLIENT_ERROR_CODES: dict[str, Cause] = {
     "SVCSTG.SWR.4040058": NOT_FOUND,
     "SVCSTG.SWR.4041061": NOT_FOUND,
     "SVCSTG.SWR.4040083": MISCONFIGURED,
-    "APIGW.0101": MISCONFIGURED,
+    **_ROUTING_CODES,
 }
 
 # From 500 on the upstream is to blame, whatever the body says: no code may turn that into a caller's error.
 SERVER_ERROR_CODES: dict[str, Cause] = {
     "SVCSTG.SWR.5001076": UNAVAILABLE,
+    **_ROUTING_CODES,
 }
 
 
@@ -177,10 +188,11 @@ def find_cause(http_status: int, upstream_code: str = "") -> Cause:
         upstream_code: The code of the answer's body, empty where it has none. It is looked at only where the status
             is an error, and can change the cause only within the blame that the status puts.
     """
-    if 400 <= http_status < 500 and upstream_code in CLIENT_ERROR_CODES:
-        return CLIENT_ERROR_CODES[upstream_code]
-    if 500 <= http_status < 600 and upstream_code in SERVER_ERROR_CODES:
-        return SERVER_ERROR_CODES[upstream_code]
+    code = re.sub(r"^APIG\.", "APIGW.", upstream_code)
+    if 400 <= http_status < 500 and code in CLIENT_ERROR_CODES:
+        return CLIENT_ERROR_CODES[code]
+    if 500 <= http_status < 600 and code in SERVER_ERROR_CODES:
+        return SERVER_ERROR_CODES[code]
     return HTTP_STATUSES.get(http_status) or _STATUS_CLASSES.get(http_status // 100, UPSTREAM_PROTOCOL)
 
 
