@@ -204,6 +204,36 @@ async def test_a_pause_answers_at_once_those_who_would_not_see_its_end(flights: 
     assert (work.begun, work.cancelled) == (1, 0)
 
 
+async def test_who_joins_in_a_pause_and_would_not_see_its_end_is_answered_at_once(flights: Flights[str]) -> None:
+    error, work = failure(), Work(doing={"attempts": 2})
+    calls = await begin(flights.join(KEY, work, in_time(300.0)))
+    end = in_time(200.0).at
+    work.progress.pause(end, error)
+    early = await begin(
+        flights.join(KEY, work, Deadline(end, by_caller=True)),
+        flights.join(KEY, work, in_time(by_caller=False, seconds=9.0)),
+    )
+    for call in early:
+        told = call.exception()
+        assert isinstance(told, GatewayError)
+        assert told is not error
+        assert vars(told) == {**vars(error), "attempts": 2}
+    calls += await begin(flights.join(KEY, work, Deadline(end + 1.0, by_caller=True)))
+    assert not any(call.done() for call in calls)
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 2
+    assert (work.begun, work.cancelled) == (1, 0)
+
+
+async def test_a_pause_that_is_over_concerns_nobody_who_joins(flights: Flights[str]) -> None:
+    work = Work()
+    calls = await begin(flights.join(KEY, work, in_time()))
+    work.progress.pause(in_time(-0.001).at, failure())
+    calls += await begin(flights.join(KEY, work, in_time()))
+    work.release.set()
+    assert await outcomes(calls) == ["page"] * 2
+
+
 async def test_a_pause_whose_end_nobody_would_see_ends_the_work(flights: Flights[str]) -> None:
     work = Work()
     calls = await begin(*(flights.join(KEY, work, in_time(seconds)) for seconds in (100.0, 200.0)))

@@ -283,6 +283,31 @@ async def test_an_error_reaches_all_alike_each_with_its_own_request_id(
     assert len(upstream.requests) == 1
 
 
+async def test_who_joins_while_the_upstream_is_left_alone_is_told_so_at_once(upstream: ScriptedUpstream) -> None:
+    answered = asyncio.Event()
+    busy = answer(503, '{"errorCode":"SVCSTG.SWR.5030001","errorMessage":"come later"}', {"Retry-After": "1800"})
+    upstream.play((answered, busy), PAGE)
+    async with sharing(upstream, retries=2) as gateway:
+        patient = gateway.stub.ListRepos(REQUEST)
+        early = gateway.stub.ListRepos(REQUEST, timeout=1000)
+        await gateway.until_joined(1)
+        answered.set()
+        assert (await failure_of(early)).reason == "UPSTREAM_UNAVAILABLE"
+        late = await failure_of(gateway.stub.ListRepos(REQUEST, timeout=1000))
+        assert (late.code, late.reason, late.message) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "UPSTREAM_UNAVAILABLE",
+            "come later",
+        )
+        retry = late.details["RetryInfo"]
+        assert isinstance(retry, error_details_pb2.RetryInfo)
+        assert retry.retry_delay.seconds == 1800
+        assert late.info.metadata["attempts"] == "1"
+        assert not patient.done()
+        patient.cancel()
+    assert len(upstream.requests) == 1
+
+
 async def test_a_drain_ends_all_who_share_with_a_status(upstream: ScriptedUpstream) -> None:
     upstream.play((Act.STALL,))
     async with AsyncExitStack() as stack:

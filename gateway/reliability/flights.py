@@ -23,16 +23,28 @@ class _Flight(Progress, Generic[Result]):
         super().__init__(first)
         self.task: asyncio.Task[Result] | None = None
         self.waiters: dict[asyncio.Future[Result], Deadline] = {}
+        self._paused: tuple[float, GatewayError] | None = None
+
+    def board(self, waiter: asyncio.Future[Result], deadline: Deadline) -> None:
+        """Let one more wait; in a pause whose end it would not see, answer it at once."""
+        self.waiters[waiter] = deadline
+        if self._paused is not None:
+            self._answer_early(waiter, deadline, *self._paused)
 
     def deadline(self) -> Deadline:
         """Return when the last one will have left."""
         return max(self.waiters.values(), key=lambda deadline: deadline.at, default=super().deadline())
 
     def pause(self, until: float, failure: GatewayError) -> None:
-        """Answer those at once who would not see the end of it."""
+        """Answer those at once who would not see the end of it, now or when they join."""
+        self._paused = until, failure  # a pause that is over concerns nobody: who has time left has it behind its end
         for waiter, deadline in self.waiters.items():
-            if deadline.at <= until and not waiter.done():
-                waiter.set_exception(failure.copy())
+            self._answer_early(waiter, deadline, until, failure)
+
+    @staticmethod
+    def _answer_early(waiter: asyncio.Future[Result], deadline: Deadline, until: float, failure: GatewayError) -> None:
+        if deadline.at <= until and not waiter.done():
+            waiter.set_exception(failure.copy())
 
 
 class Flights(Generic[Result]):
@@ -74,7 +86,7 @@ class Flights(Generic[Result]):
         else:
             self._metrics.shared_calls.inc()
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        flight.waiters[waiter] = deadline
+        flight.board(waiter, deadline)
         try:
             return await within(deadline, flight, waiter)
         finally:
