@@ -18,7 +18,7 @@ from gateway.server import fetching, spans
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from gateway.upstream import client, iam, session
+from gateway.upstream import bodies, iam, session
 from patience import AGES, PATIENT, Advance, advance_of
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 
@@ -27,7 +27,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 # So does what the gateway waits for; where such a limit is what a test is about, the test sets it.
-turns.LONGEST_WAIT = client.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
+turns.LONGEST_WAIT = bodies.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
 
 Connect = Callable[..., Awaitable[grpc.aio.Channel]]
 

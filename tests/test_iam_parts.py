@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_TIMEOUT, GatewayError
-from gateway.core.iam import IamUser, IssuedToken, is_refusal, read_issued_token
+from gateway.core.iam import IamUser, IssuedToken, describe, is_refusal, read_issued_token
 from gateway.core.status import read_error
-from gateway.core.tokens import says_expired
 from gateway.credentials import iam as credentials
 from gateway.credentials.iam import IamToken, renewal_delay, retry_delay
 from gateway.metrics import Metrics
@@ -51,6 +50,9 @@ def told(**token: object) -> bytes:
         pytest.param(told(expires_at=MIDNIGHT, issued_at=NOON), 4e9, 43199.5, id="our clock is ahead"),
         pytest.param(told(expires_at=MIDNIGHT), NOON_SECONDS + 60, 43139.5, id="no issued_at"),
         pytest.param(told(expires_at=MIDNIGHT, issued_at="soon"), NOON_SECONDS, 43199.5, id="unreadable issued_at"),
+        pytest.param(told(expires_at=MIDNIGHT, issued_at=None), NOON_SECONDS, 43199.5, id="issued_at of null"),
+        pytest.param(told(expires_at=MIDNIGHT, issued_at=7), NOON_SECONDS, 43199.5, id="issued_at that is no text"),
+        pytest.param(told(expires_at=MIDNIGHT, user="cut \ud83d"), NOON_SECONDS, 43199.5, id="half a surrogate pair"),
         pytest.param(told(expires_at="2026-01-02T08:00:00+08:00", issued_at=NOON), 0.0, 43199.5, id="another zone"),
     ],
 )
@@ -97,28 +99,18 @@ def test_iam_refuses_by_the_statuses_that_a_new_try_does_not_help(status: int, r
     assert is_refusal(error) == refused
 
 
-def apigw(message: str, code: str = "APIGW.0301") -> str:
-    return json.dumps({"error_code": code, "error_msg": f"Incorrect IAM authentication information: {message}"})
-
-
 @pytest.mark.parametrize(
-    ("status", "body", "expired"),
+    ("error", "told"),
     [
-        pytest.param(401, apigw("token expires"), True, id="the API gateway's words"),
-        pytest.param(401, apigw("The token has EXPIRED."), True, id="other words"),
-        pytest.param(401, apigw("no", "SVCSTG.SWR.4010000"), True, id="SWR's code"),
-        pytest.param(401, apigw("no", "SVCSTG.SWR.4010001"), False, id="another code"),
-        pytest.param(401, apigw("decrypt token fail"), False, id="unreadable"),
-        pytest.param(401, apigw("AK does not exist"), False, id="unknown key"),
-        pytest.param(401, "", False, id="nothing said"),
-        pytest.param(401, "<html>expired</html>", False, id="HTML"),
-        pytest.param(403, apigw("token expires", "SVCSTG.SWR.4010000"), False, id="forbidden"),
-        pytest.param(400, apigw("token expired"), False, id="bad request"),
-        pytest.param(500, apigw("token expires"), False, id="failed"),
+        pytest.param(read_error(401, b'{"error":{"message":"no such user"}}'), "no such user", id="IAM's own words"),
+        pytest.param(read_error(401, b'{"message":"ask the upstream"}'), "ask the upstream", id="words like ours"),
+        pytest.param(read_error(401, b""), "IAM refused the credential", id="no words"),
+        pytest.param(GatewayError(UPSTREAM_TIMEOUT), "IAM did not answer in time", id="no answer"),
+        pytest.param(read_error(404, b'{"error_code":"APIGW.0101"}'), "check the URL of IAM", id="no such API"),
     ],
 )
-def test_only_a_401_that_says_so_means_expired(status: int, body: str, expired: bool) -> None:
-    assert says_expired(read_error(status, body.encode())) == expired
+def test_what_is_wrong_with_iam_is_not_said_of_the_upstream(error: GatewayError, told: str) -> None:
+    assert describe(error).endswith(told)
 
 
 @given(st.floats(1.0, 1e7))

@@ -18,7 +18,7 @@ from gateway.core.status import find_cause, is_page
 from gateway.metrics import Metrics
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from gateway.upstream import client as client_module
+from gateway.upstream import bodies
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.tls import UpstreamTls
@@ -47,7 +47,20 @@ FAULTS: dict[str, tuple[Script, str, str]] = {
     ),
     "no length and cut off": ((b"HTTP/1.1 200 OK\r\n\r\n[{", Act.CLOSE), "UPSTREAM_MALFORMED_RESPONSE", ""),
     "gzip that is none": ((page("[]", {"Content-Encoding": "gzip"}),), "UPSTREAM_CONNECTION_LOST", "body"),
+    "gzip without its end": (
+        (page(gzip.compress(b"[]")[:-1], {"Content-Encoding": "gzip"}),),
+        "UPSTREAM_CONNECTION_LOST",
+        "body",
+    ),
+    "gzip with something behind it": (
+        (page(gzip.compress(b"[]") + b"\0[]", {"Content-Encoding": "gzip"}),),
+        "UPSTREAM_CONNECTION_LOST",
+        "body",
+    ),
+    "gzip of nothing": ((page("", {"Content-Encoding": "gzip"}),), "UPSTREAM_MALFORMED_RESPONSE", ""),
+    "gzip in gzip": ((page("[]", {"Content-Encoding": "gzip, gzip"}),), "UPSTREAM_PROTOCOL", "body"),
     "encoding that was not asked for": ((page("[]", {"Content-Encoding": "compress"}),), "UPSTREAM_PROTOCOL", "body"),
+    "deflate that was not asked for": ((page("[]", {"Content-Encoding": "deflate"}),), "UPSTREAM_PROTOCOL", "body"),
     "no HTTP at all": ((b"SSH-2.0-OpenSSH_9.2\r\n\r\n",), "UPSTREAM_PROTOCOL", "headers"),
     "header over the limit": ((page("[]", {"X": "x" * 70_000}),), "UPSTREAM_PROTOCOL", "headers"),
     "hundreds of headers": ((page("[]", {f"X-{n}": "x" for n in range(300)}),), "UPSTREAM_PROTOCOL", "headers"),
@@ -123,8 +136,40 @@ async def test_a_header_of_a_tokens_size_is_no_trouble(connect: Connect, upstrea
     assert reply.repos[0].name == "a"
 
 
-async def test_gzip_is_read(connect: Connect, upstream: ScriptedUpstream) -> None:
-    upstream.play(page(gzip.compress(b'[{"name":"a"}]'), {"Content-Encoding": "gzip"}))
+BODY = b'[{"name":"a"}]'
+PACKED = gzip.compress(BODY)
+GZIPS: dict[str, tuple[str, tuple[bytes, ...]]] = {
+    "gzip": ("gzip", (PACKED,)),
+    "its old name": ("x-gzip", (PACKED,)),
+    "capitals": ("X-GZip", (PACKED,)),
+    "beside identity": ("identity, gzip", (PACKED,)),
+    "zeros behind it": ("gzip", (PACKED + bytes(512),)),
+    "zeros that come later": ("gzip", (PACKED, bytes(512), bytes(512))),
+    "more zeros than one look takes": ("gzip", (PACKED + bytes(100_000),)),
+    "two members": ("gzip", (gzip.compress(BODY[:5]) + gzip.compress(BODY[5:]),)),
+    "members with zeros between": ("gzip", (gzip.compress(BODY[:5]) + bytes(9), gzip.compress(BODY[5:]) + bytes(9))),
+    "byte by byte": ("gzip", tuple(bytes([byte]) for byte in PACKED)),
+    "no encoding": ("identity", (BODY,)),
+    "an empty name": ("", (BODY,)),
+}
+
+
+@pytest.mark.parametrize(("encoding", "parts"), GZIPS.values(), ids=GZIPS)
+async def test_gzip_is_read_in_all_its_forms(
+    connect: Connect, upstream: ScriptedUpstream, encoding: str, parts: tuple[bytes, ...]
+) -> None:
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    upstream.play((head.encode(), *chunks, b"0\r\n\r\n"))
+    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    assert reply.repos[0].name == "a"
+
+
+async def test_gzip_that_becomes_a_thousand_times_its_size_is_read(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    body = b"[" + b" " * 20_000_000 + BODY[1:]
+    upstream.play(page(gzip.compress(body), {"Content-Encoding": "gzip"}))
     reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
     assert reply.repos[0].name == "a"
 
@@ -146,18 +191,81 @@ async def test_a_body_of_just_the_limit_is_read(connect: Connect, upstream: Scri
     assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
 
 
-@pytest.mark.parametrize(
-    "tail",
-    [(Act.RESET,), (b"[" * 100_000, Act.STALL), (Act.STALL,)],
-    ids=["cut off", "without end", "stalled"],
-)
-async def test_an_errors_status_counts_even_where_its_body_does_not_end(
-    connect: Connect, upstream: ScriptedUpstream, tail: Script, monkeypatch: pytest.MonkeyPatch
+DENIED = b'{"errorCode":"SVCSTG.SWR.4031032","errorMessage":"The requests exceed the maximum."}'
+# What can come in place of an error's whole body, and whether the code in it is heard.
+ERROR_BODIES: dict[str, tuple[dict[str, str], Script, bool]] = {
+    "nothing": ({}, (Act.STALL,), False),
+    "half of it": ({}, (DENIED[:-9], Act.STALL), False),
+    "all but its end": ({}, (DENIED, Act.STALL), True),
+    "all but its end, cut off": ({}, (DENIED, Act.CLOSE), True),
+    "half of it, reset": ({}, (DENIED[:-9], Act.RESET), False),
+    "more than is looked at": ({}, (DENIED + b" " * 100_000, Act.STALL), False),
+    "gzip": ({"Content-Encoding": "x-gzip"}, (gzip.compress(DENIED), Act.STALL), True),
+    "gzip that is none": ({"Content-Encoding": "gzip"}, (DENIED, Act.STALL), False),
+    "gzip that is cut off": ({"Content-Encoding": "gzip"}, (gzip.compress(DENIED)[:-20], Act.CLOSE), False),
+    "gzip of more than is looked at": (
+        {"Content-Encoding": "gzip"},
+        (gzip.compress(DENIED + b" " * 100_000), Act.STALL),
+        False,
+    ),
+    "an encoding that was not asked for": ({"Content-Encoding": "br"}, (DENIED, Act.STALL), False),
+}
+
+
+@pytest.mark.parametrize(("headers", "body", "is_heard"), ERROR_BODIES.values(), ids=ERROR_BODIES)
+async def test_a_refusal_is_one_whatever_becomes_of_its_body(
+    connect: Connect,
+    upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+    body: Script,
+    is_heard: bool,
 ) -> None:
-    monkeypatch.setattr(client_module, "ERROR_BODY_TIMEOUT", 0.1)
-    upstream.play((b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n[", *tail))
-    failure = await failure_of(RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST))
-    assert failure.reason == "UPSTREAM_UNAVAILABLE"
+    monkeypatch.setattr(bodies, "ERROR_BODY_TIMEOUT", 0.1)
+    lines = ["HTTP/1.1 403 Forbidden", "Content-Length: 1000000", *map(": ".join, headers.items()), "", ""]
+    head = "\r\n".join(lines).encode()
+    # In one piece with what the body begins with, so that no time passes between the two.
+    upstream.play((head + body[0], *body[1:]) if isinstance(body[0], bytes) else (head, *body))
+    stub = RepoServiceStub(await connect(upstream.url, retries=2))
+    failure = await failure_of(stub.ListRepos(REQUEST))
+    assert failure.reason == ("UPSTREAM_RATE_LIMITED" if is_heard else "UPSTREAM_PERMISSION_DENIED")
+    assert failure.info.metadata["attempts"] == "1"
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "attempts"),
+    [
+        (400, "UPSTREAM_INVALID_ARGUMENT", 1),
+        (401, "UPSTREAM_CREDENTIAL_REJECTED", 1),
+        (404, "UPSTREAM_NOT_FOUND", 1),
+        (302, "UPSTREAM_REDIRECT", 1),
+        (500, "UPSTREAM_INTERNAL", 2),
+        (503, "UPSTREAM_UNAVAILABLE", 3),
+    ],
+)
+async def test_a_status_whose_body_stalls_is_retried_as_that_status(
+    connect: Connect,
+    upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    reason: str,
+    attempts: int,
+) -> None:
+    monkeypatch.setattr(bodies, "ERROR_BODY_TIMEOUT", 0.1)
+    upstream.play((b"HTTP/1.1 %d Whatever\r\nContent-Length: 9\r\n\r\n" % status, Act.STALL))
+    stub = RepoServiceStub(await connect(upstream.url, retries=2))
+    assert (await failure_of(stub.ListRepos(REQUEST))).reason == reason
+    assert len(upstream.requests) == attempts
+
+
+async def test_a_refusal_whose_body_stalls_is_told_within_the_callers_deadline(
+    connect: Connect, upstream: ScriptedUpstream
+) -> None:
+    upstream.play((b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n", Act.STALL))
+    stub = RepoServiceStub(await connect(upstream.url))
+    failure = await failure_of(stub.ListRepos(REQUEST, timeout=8))
+    assert failure.reason == "UPSTREAM_PERMISSION_DENIED"
 
 
 async def test_redirects_are_not_followed(connect: Connect, upstream: ScriptedUpstream) -> None:

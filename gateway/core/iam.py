@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
+from gateway.core.json_text import REFUSED, forgiving
 from gateway.core.timestamps import parse_time
 from gateway.core.tokens import is_token
 
 TOKENS_PATH = "/v3/auth/tokens"
 SUBJECT_TOKEN_HEADER = "X-Subject-Token"
 
+NO_TOKEN = "IAM's answer is not that of a token: check the IAM URL"
+
 
 class _Token(msgspec.Struct):
     expires_at: str
-    issued_at: str = ""
+    issued_at: Any = None
 
 
 class _Answer(msgspec.Struct):
     token: _Token
+
+
+_decode = forgiving(msgspec.json.Decoder(_Answer).decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,11 @@ def read_issued_token(value: str, body: bytes, now: float) -> IssuedToken:
         GatewayError: There is no token that is valid for a time.
     """
     try:
-        told = msgspec.json.decode(body, type=_Answer).token
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, message="IAM's answer is not that of a token") from error
-    expires_at, issued_at = _seconds(told.expires_at), _seconds(told.issued_at)
+        told = _decode(body).token
+    except REFUSED as error:
+        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, message=NO_TOKEN) from error
+    expires_at = _seconds(told.expires_at)
+    issued_at = _seconds(told.issued_at) if isinstance(told.issued_at, str) else None
     if expires_at is None or not is_token(value):
         raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, message="IAM's answer has no token, or not when it ends")
     life = expires_at - (now if issued_at is None else issued_at)
@@ -85,6 +93,13 @@ def read_issued_token(value: str, body: bytes, now: float) -> IssuedToken:
 def is_refusal(error: GatewayError) -> bool:
     """Tell whether IAM refused a sign-in, rather than being unreachable or out of order."""
     return 400 <= error.http_status < 500 and error.http_status not in (408, 425, 429)
+
+
+def describe(error: GatewayError) -> str:
+    """Return why there is no token: in IAM's words, or in those of the cause, which speak of any upstream."""
+    if error.message != error.cause.message:
+        return error.message
+    return error.message.replace("the upstream", "IAM")
 
 
 def _seconds(text: str) -> float | None:

@@ -13,14 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GATEWAY_INTERNAL, GatewayError
-from gateway.core.iam import IssuedToken, is_refusal
+from gateway.core.iam import IssuedToken, describe, is_refusal
 from gateway.credentials.base import Credential, SignIn, with_token
 from gateway.metrics import Metrics
 
 # The part of a token's life after which it is renewed, and how far gateways that started together drift apart.
 RENEW_AFTER = 0.8
 SPREAD = 0.05
-# Between two renewals that calls ask for. Where even a new token is called expired, more of them would not help.
+# Between two renewals that calls ask for. Where even a new token is rejected, more of them would not help.
 PACE = 10.0
 # Seconds from a failed renewal to the next try: doubled with each failure, up to the last. IAM locks accounts for
 # sign-ins that it refused.
@@ -124,8 +124,8 @@ class IamToken(Credential):
                 raise self._none_to_be_had()
             if self._now() < self._asked_at + self._pace:
                 return None
-            _log.warning("the upstream says that the token has expired")
-            # Where even new tokens are called expired, more of them do not help.
+            _log.warning("the upstream answers 401 to the token from IAM; asking for a new one")
+            # Where even new tokens are rejected, more of them do not help.
             soon = self._now() < self._asked_at + 10 * self._pace
             self._pace = min(2 * self._pace, LONGEST_WAIT) if soon else PACE
             self._asked_at = self._now()
@@ -199,7 +199,7 @@ class IamToken(Credential):
             error.http_status or "none",
             error.upstream_code or "none",
             error.phase or "none",
-            error.message,
+            describe(error),
             delay,
             "the last one stays in use" if self._valid() else "calls are refused",
         )

@@ -12,23 +12,13 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from gateway.core.error_body import MAX_BODY_BYTES
-from gateway.core.errors import (
-    UPSTREAM_PROTOCOL,
-    UPSTREAM_RESPONSE_TOO_LARGE,
-    UPSTREAM_TIMEOUT,
-    GatewayError,
-)
+from gateway.core.errors import UPSTREAM_RESPONSE_TOO_LARGE, UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.status import is_page, read_error
 from gateway.reliability.progress import Progress
+from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.faults import to_gateway_error
-from gateway.upstream.session import open_session, read_at_most
+from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
-
-# For what an error says beside its status.
-ERROR_BODY_TIMEOUT = 1.0
-
-_ENCODINGS = frozenset({"", "identity", "gzip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +89,9 @@ class UpstreamClient:
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
         progress.phase = "headers"
+        ends = asyncio.get_running_loop().time() + self._attempt_timeout
         try:
-            async with asyncio.timeout(self._attempt_timeout):
+            async with asyncio.timeout_at(ends) as attempt:
                 url = URL(self._origin + target, encoded=True)
                 async with self._session.get(
                     url,
@@ -109,33 +100,28 @@ class UpstreamClient:
                     ssl=self._tls.current(),
                 ) as response:
                     progress.phase, progress.status = "body", response.status
-                    return await self._read(response, secrets)
+                    if is_page(response.status):
+                        return await self._read_page(response)
+                    attempt.reschedule(None)  # a refusal is one from here on, and its body has a time of its own
+                    raise await _read_error(response, secrets, min(ends, progress.deadline().at))
         except aiohttp.ClientError as error:
             raise to_gateway_error(error, progress.phase) from error
         except TimeoutError as error:
             raise GatewayError(UPSTREAM_TIMEOUT, phase=progress.phase) from error
 
-    async def _read(self, response: aiohttp.ClientResponse, secrets: tuple[str, ...]) -> Answer:
-        if not is_page(response.status):
-            raise read_error(
-                response.status,
-                await self._read_error_body(response),
-                request_id=response.headers.get("X-Request-Id", ""),
-                retry_after=response.headers.get("Retry-After", ""),
-                now=time.time(),
-                secrets=secrets,
-            )
-        if response.headers.get("Content-Encoding", "").lower() not in _ENCODINGS:
-            raise GatewayError(UPSTREAM_PROTOCOL, http_status=response.status, phase="body")
-        body = await read_at_most(response.content, self._max_response_bytes)
+    async def _read_page(self, response: aiohttp.ClientResponse) -> Answer:
+        body = await read_at_most(response, self._max_response_bytes)
         if body is None:
             raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, http_status=response.status, phase="body")
         return Answer(body, response.headers.get("Content-Range"))
 
-    async def _read_error_body(self, response: aiohttp.ClientResponse) -> bytes:
-        """An error's status counts even where its body is cut off, stalls or has no end."""
-        try:
-            async with asyncio.timeout(ERROR_BODY_TIMEOUT):
-                return await read_at_most(response.content, MAX_BODY_BYTES) or b""
-        except (aiohttp.ClientError, TimeoutError):
-            return b""
+
+async def _read_error(response: aiohttp.ClientResponse, secrets: tuple[str, ...], ends: float) -> GatewayError:
+    return read_error(
+        response.status,
+        await read_error_body(response, ends),
+        request_id=response.headers.get("X-Request-Id", ""),
+        retry_after=response.headers.get("Retry-After", ""),
+        now=time.time(),
+        secrets=secrets,
+    )

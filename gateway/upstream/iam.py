@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_TIMEOUT, GatewayError
-from gateway.core.iam import SUBJECT_TOKEN_HEADER, TOKENS_PATH, IamUser, IssuedToken, read_issued_token
+from gateway.core.iam import NO_TOKEN, SUBJECT_TOKEN_HEADER, TOKENS_PATH, IamUser, IssuedToken, read_issued_token
 from gateway.core.status import read_error
+from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.faults import to_gateway_error
-from gateway.upstream.session import open_session, read_at_most
+from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
 
 # It holds a catalog of the cloud's services.
@@ -42,10 +44,11 @@ class IamClient:
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
         phase = "headers"
+        ends = asyncio.get_running_loop().time() + TIMEOUT
         try:
             # Hours lie between two requests: no connection is kept for the next.
             async with (
-                asyncio.timeout(TIMEOUT),
+                asyncio.timeout_at(ends) as attempt,
                 open_session() as session,
                 session.post(
                     self._url,
@@ -56,22 +59,27 @@ class IamClient:
                 ) as response,
             ):
                 phase = "body"
-                body = await read_at_most(response.content, MAX_BODY_BYTES)
-                return self._read(response, body)
+                if response.status >= 300:
+                    attempt.reschedule(None)  # a refusal is one from here on, and its body has a time of its own
+                    raise self._refusal(response, await read_error_body(response, ends))
+                return await _read_token(response)
         except aiohttp.ClientError as error:
             raise to_gateway_error(error, phase) from error
         except TimeoutError as error:
             raise GatewayError(UPSTREAM_TIMEOUT, phase=phase) from error
 
-    def _read(self, response: aiohttp.ClientResponse, body: bytes | None) -> IssuedToken:
-        if response.status == 201 and body is not None:
-            return read_issued_token(response.headers.get(SUBJECT_TOKEN_HEADER, ""), body, time.time())
-        if response.status < 300:
-            raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, http_status=response.status, phase="body")
-        raise read_error(
+    def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
+        return read_error(
             response.status,
-            body or b"",
+            body,
             retry_after=response.headers.get("Retry-After", ""),
             now=time.time(),
             secrets=(self._user.password,),
         )
+
+
+async def _read_token(response: aiohttp.ClientResponse) -> IssuedToken:
+    body = await read_at_most(response, MAX_BODY_BYTES) if response.status == HTTPStatus.CREATED else None
+    if body is None:
+        raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, message=NO_TOKEN, http_status=response.status, phase="body")
+    return read_issued_token(response.headers.get(SUBJECT_TOKEN_HEADER, ""), body, time.time())

@@ -26,7 +26,8 @@ _HEADERS = {
 def open_session() -> aiohttp.ClientSession:
     """Open a pool of connections; it belongs to the running event loop.
 
-    No cookies, no proxies from the environment, no second sending, and no limit of time: requests bring their own.
+    No cookies, no proxies from the environment, no second sending, no decompression (gateway.upstream.bodies has its
+    own), and no limit of time: requests bring their own.
     Redirects, which would carry a credential to another host, are for each request to refuse.
     """
     session = aiohttp.ClientSession(
@@ -35,6 +36,7 @@ def open_session() -> aiohttp.ClientSession:
         headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
         trust_env=False,
+        auto_decompress=False,
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
     )
@@ -48,15 +50,3 @@ def host_and_port(origin: str) -> tuple[str, int]:
     """Return where an origin is, with the port that its scheme stands for."""
     parts = urlsplit(origin)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-async def read_at_most(content: aiohttp.StreamReader, limit: int) -> bytes | None:
-    """Read a body to its end, or return None once it is larger than the limit, with the rest unread."""
-    parts = []
-    size = 0
-    async for part in content.iter_any():
-        size += len(part)
-        if size > limit:
-            return None
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
