@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from gateway.core.error_body import ErrorBody, read_error_body
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
 from gateway.simulator.access import Access, Doorkeeper
-from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
+from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import PARTNER, Repository, default_repositories, load_repositories
+from gateway.simulator.errors import Rejection, Shape
+from gateway.swr.v1.repos_pb2 import ListReposResponse
 from steps import run
 
 REPOS = "/v2/manage/repos"
@@ -375,6 +378,45 @@ async def test_malformed_page_has_status_200_and_is_no_list_of_repositories(malf
     with pytest.raises(GatewayError) as raised:
         convert(answer.body)
     assert raised.value.cause is UPSTREAM_MALFORMED_RESPONSE
+
+
+@pytest.mark.parametrize("count", [1, 5, 20, 100])
+async def test_oddly_spelled_values_mean_what_the_plain_ones_do(count: int) -> None:
+    repositories = default_repositories(count)
+    target = filtered(f"center::self|offset::0|limit::{count}")
+    async with simulator(repositories, odd_values=True) as ask_odd, simulator(repositories) as ask:
+        odd, plain = await ask_odd(target), await ask(target)
+    assert odd.headers["Content-Range"] == plain.headers["Content-Range"]
+    told, meant = (ListReposResponse.FromString(convert(answer.body)).repos for answer in (odd, plain))
+    assert len(told) == len(meant) > 0
+    for one, other in zip(told, meant, strict=True):
+        other.description = "cut in the middle of a \ufffd"
+        assert one == other
+
+
+async def test_the_turns_of_odd_values_go_on_from_page_to_page() -> None:
+    repositories = default_repositories(20)
+    async with simulator(repositories, odd_values=True) as ask:
+        whole = (await ask(filtered("center::self|offset::0|limit::4"))).body
+        halves = [(await ask(filtered(f"center::self|offset::{offset}|limit::2"))).body for offset in (0, 2)]
+    assert whole == halves[0][:-1] + b"," + halves[1][1:]
+
+
+@pytest.mark.parametrize("rejection", Rejection)
+async def test_a_rejected_token_is_refused_in_the_words_that_were_ordered(rejection: Rejection) -> None:
+    async with simulator(token="right", rejection=rejection) as ask:
+        assert (await ask(REPOS, headers={"X-Auth-Token": "wrong"})).status == 401
+        assert (await ask(REPOS, headers={"X-Auth-Token": "right"})).status == 200
+        assert (await ask("/nowhere")).error.code == "APIGW.0101"
+
+
+async def test_each_rejection_has_words_of_its_own() -> None:
+    told = set()
+    for rejection in Rejection:
+        async with simulator(token="right", rejection=rejection) as ask:
+            answer = await ask(REPOS, headers={"X-Auth-Token": "wrong"})
+            told.add(re.sub(rb"sim-\d+", b"", answer.body))
+    assert len(told) == len(Rejection)
 
 
 async def test_each_malformed_page_is_malformed_in_its_own_way() -> None:

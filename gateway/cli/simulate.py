@@ -16,8 +16,9 @@ from gateway.cli.durations import DURATION
 from gateway.settings.addresses import LAST_PORT
 from gateway.settings.names import flag
 from gateway.simulator.access import Access, Doorkeeper
-from gateway.simulator.app import Faults, Malformed, Shape, make_app, running
+from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
+from gateway.simulator.errors import Rejection, Shape
 
 # Where the first is given, the second must be.
 _TOGETHER = (
@@ -44,6 +45,19 @@ _TOGETHER = (
 @click.option(
     "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Of issued tokens."
 )
+@click.option(
+    "--token-dies",
+    type=DURATION,
+    default=0.0,
+    metavar="DURATION",
+    help="Time after which issued tokens are refused, however long they live: as where a password was changed.",
+)
+@click.option(
+    "--token-rejection",
+    type=click.Choice([rejection.value for rejection in Rejection]),
+    default=None,
+    help="Words of the 401 for a token that is not let in.",
+)
 @click.option("--latency", type=DURATION, default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms.")
 @click.option("--error-status", type=click.IntRange(200, 599), default=None, help="HTTP status of every answer.")
 @click.option(
@@ -68,6 +82,7 @@ _TOGETHER = (
     help="Hide each Nth record, though offsets and total count it.",
 )
 @click.option("--multiples-only", is_flag=True, help="Refuse offsets that are no multiples of the limit.")
+@click.option("--odd-values", is_flag=True, help="Spell values oddly: 1.0, in strings, half of a surrogate pair.")
 def command(
     listen: str,
     data: Path | None,
@@ -80,6 +95,8 @@ def command(
     page_cap: int | None,
     hide_every: int | None,
     multiples_only: bool,
+    token_rejection: str | None,
+    odd_values: bool,
     **access: Any,
 ) -> None:
     """Run the embedded upstream: SWR's list of image repositories, with faults on demand, until SIGTERM or SIGINT.
@@ -98,6 +115,8 @@ def command(
         page_cap=page_cap or 0,
         hide_every=hide_every or 0,
         multiples_only=multiples_only,
+        rejection=Rejection(token_rejection) if token_rejection else None,
+        odd_values=odd_values,
     )
     allowed = _access(access)
     repositories = _repositories(data, repos)

@@ -34,7 +34,8 @@ class Access:
         security_token: What belongs to it if it is a temporary one.
         username: Whoever sends a token that was issued to this user.
         password: The user's.
-        token_life: Seconds for which an issued token is good.
+        token_life: Seconds for which an issued token is good, as its answer says.
+        token_dies: Seconds after which it is refused all the same; 0 for never.
         token_size: Characters of an issued token.
     """
 
@@ -45,6 +46,7 @@ class Access:
     username: str = ""
     password: str = ""
     token_life: float = 24 * 3600.0
+    token_dies: float = 0.0
     token_size: int = 12_000
 
     @property
@@ -94,7 +96,7 @@ class Doorkeeper:
         now = self.now()
         token = secrets.token_urlsafe(self.access.token_size)[: self.access.token_size]
         self._issued = {token: ends for token, ends in self._issued.items() if ends > now - FORGOTTEN_AFTER}
-        self._issued[token] = now + self.access.token_life
+        self._issued[token] = now + (self.access.token_dies or self.access.token_life)
         told = {
             "expires_at": _iam_time(now + self.access.token_life),
             "issued_at": _iam_time(now),

@@ -17,26 +17,14 @@ from aiohttp import web
 from gateway.core.iam import TOKENS_PATH
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.data import Repository
+from gateway.simulator.errors import REQUEST_ID, Rejection, Shape, error_response, rejection_response
+from gateway.simulator.oddities import spell_oddly
 from gateway.simulator.query import BadQueryError, Filter, Query, read_query
 
 # Tokens have up to 20,000 characters.
 MAX_HEADER_BYTES = 64 * 1024
-REQUEST_ID = web.RequestKey("request_id", str)
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Shape(StrEnum):
-    """How an error's body looks."""
-
-    LIST = "list"
-    ERRORS = "errors"
-    FLAT = "flat"
-    APIGW = "apigw"
-    IAM = "iam"
-    REGISTRY = "registry"
-    HTML = "html"
-    EMPTY = "empty"
 
 
 class Malformed(StrEnum):
@@ -63,6 +51,8 @@ class Faults:
         page_cap: Most records of a page, whatever its limit; 0 is no cap.
         hide_every: Each so manieth record is counted and not shown, as where a caller may not see it; 0 is none.
         multiples_only: Whether offsets that are no multiples of the limit are refused.
+        rejection: How a token that is not let in is refused; None for the API gateway's words for the reason.
+        odd_values: Whether values are spelled oddly, by turns: `1.0`, in a string, with half of a surrogate pair.
     """
 
     latency: float = 0.0
@@ -73,6 +63,8 @@ class Faults:
     page_cap: int = 0
     hide_every: int = 0
     multiples_only: bool = False
+    rejection: Rejection | None = None
+    odd_values: bool = False
 
 
 def make_app(
@@ -177,8 +169,7 @@ class _Simulator:
     async def list_repositories(self, request: web.Request) -> web.Response:
         """Answer a list request."""
         if refusal := self._doorkeeper.refusal(request):
-            text = f"Incorrect IAM authentication information: {refusal}"
-            return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
+            return self._refuse(refusal, request)
         try:
             query = read_query(request.query, multiples_only=self._faults.multiples_only)
         except BadQueryError as error:
@@ -188,8 +179,17 @@ class _Simulator:
         headers = {}
         if query.paged and self._faults.content_range:
             headers["Content-Range"] = f"{query.offset}-{len(page)}/{len(matches)}"
+        if self._faults.odd_values:
+            page = [spell_oddly(record, index) for index, record in enumerate(page, query.offset)]
         body = _spoil(_encode([_with_total(record, len(matches)) for record in page]), self._faults.malformed)
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _refuse(self, refusal: str, request: web.Request) -> web.Response:
+        rejection = self._faults.rejection
+        if rejection is None or "Authorization" in request.headers:
+            text = f"Incorrect IAM authentication information: {refusal}"
+            return error_response(401, "APIGW.0301", text, Shape.APIGW, request)
+        return rejection_response(rejection, request)
 
 
 def _with_total(record: dict[str, Any], total: int) -> dict[str, Any]:
@@ -211,21 +211,3 @@ def _spoil(body: bytes, malformed: Malformed | None) -> bytes:
             return body[: len(body) // 2]
         case Malformed.WRONG_TYPE:
             return b'[{"name":"nginx","size":"large"}]'
-
-
-def error_response(status: int, code: str, message: str, shape: Shape, request: web.Request) -> web.Response:
-    """Answer with an error, in one of the shapes that clients of SWR have met."""
-    if status in (204, 304) or shape is Shape.EMPTY:
-        return web.Response(status=status)
-    if shape is Shape.HTML:
-        text = f"<html><body><h1>{status}</h1></body></html>"
-        return web.Response(status=status, text=text, content_type="text/html")
-    bodies: dict[Shape, Any] = {
-        Shape.LIST: [{"errorCode": code, "errorMessage": message, "detail": ""}],
-        Shape.ERRORS: {"errors": [{"errorCode": code, "errorMessage": message}]},
-        Shape.FLAT: {"errorCode": code, "errorMsg": message},
-        Shape.APIGW: {"error_code": code, "error_msg": message, "request_id": request[REQUEST_ID]},
-        Shape.IAM: {"error": {"code": status, "message": message, "title": "Error"}},
-        Shape.REGISTRY: {"errors": [{"code": "DENIED", "message": message}]},
-    }
-    return web.Response(status=status, body=_encode(bodies[shape]), content_type="application/json")
