@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -514,6 +515,42 @@ async def test_a_probe_whose_caller_leaves_makes_room_for_another(
     probe.cancel()
     await upstream.all_hung_up(1)
     assert not (await served.list()).repos
+
+
+@pytest.mark.parametrize(
+    ("given", "metadata"),
+    [
+        pytest.param({"auth": "none"}, (), id="none"),
+        pytest.param({"auth": "passthrough"}, (("x-auth-token", "callers"),), id="the caller's token"),
+        pytest.param({"auth": "token", "token": "own"}, (), id="a token"),
+        pytest.param({"auth": "aksk", "access_key": "name", "secret_key": "secret"}, (), id="an access key"),
+    ],
+)
+@pytest.mark.parametrize("text", ["The token must be updated.", "token expires", "Unauthorized"])
+async def test_a_credential_that_cannot_be_renewed_is_rejected_once(
+    serve: Serve, upstream: ScriptedUpstream, given: Options, metadata: tuple[tuple[str, str], ...], text: str
+) -> None:
+    upstream.play(answer(401, json.dumps({"error_code": "APIGW.0307", "error_msg": text})))
+    failure = await (await serve(**given)).fail(metadata=metadata)
+    assert (failure.code, failure.message) == (grpc.StatusCode.UNAUTHENTICATED, text)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("content", ["second", "first\n"], ids=["another token", "the same token"])
+async def test_a_token_file_that_changed_during_a_request_is_tried_once_more_with(
+    serve: Serve, upstream: ScriptedUpstream, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("first", "ascii")
+
+    def change(_: Request) -> bytes:
+        file.write_text(content, "ascii")
+        return answer(401)
+
+    upstream.play((change,))
+    assert (await (await serve(auth="token", token_file=file)).fail()).reason == "UPSTREAM_CREDENTIAL_REJECTED"
+    told = [request.headers["x-auth-token"] for request in upstream.requests]
+    assert told == (["first", "second"] if content == "second" else ["first"])
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 501])

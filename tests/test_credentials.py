@@ -125,6 +125,26 @@ async def test_a_mounted_secret_whose_folder_was_swapped_is_read_again(tmp_path:
     assert await token_of(credential) == "other"
 
 
+async def test_a_rejected_token_of_a_file_is_replaced_only_by_another_one_that_is_in_it(path: Path) -> None:
+    credential = token_file(path)
+    rejected = await credential.sign_in("/", {})
+    assert await credential.renew(rejected) is None
+    write(path, "first\r\n")
+    assert await credential.renew(rejected) is None
+    write(path, "second-one")
+    renewed = await credential.renew(rejected)
+    assert renewed is not None
+    assert renewed.headers == {"X-Auth-Token": "second-one"}
+    assert await credential.renew(renewed) is None
+
+
+@pytest.mark.parametrize(
+    "credential", [StaticToken("t"), CallerToken(), NoCredential()], ids=lambda one: type(one).__name__
+)
+async def test_there_is_nothing_to_replace_other_tokens_by(credential: Credential) -> None:
+    assert await credential.renew(await credential.sign_in("/", {"x-auth-token": "t"})) is None
+
+
 spoilt = pytest.mark.parametrize(
     "spoil",
     [

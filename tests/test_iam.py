@@ -26,8 +26,9 @@ from gateway.credentials import iam as credentials
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.simulator.access import Access, Doorkeeper
-from gateway.simulator.app import make_app, running
+from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
+from gateway.simulator.errors import Rejection
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import HOUR, PATIENT, Advance
@@ -240,7 +241,46 @@ async def test_fifty_calls_whose_token_was_revoked_wait_for_one_new_token(
     assert {*Counter(request.headers["x-request-id"] for request in upstream.requests).values()} == {2}
 
 
-@pytest.mark.parametrize("body", [apigw("token expires"), apigw("no", "SVCSTG.SWR.4010000")], ids=["words", "code"])
+KEYSTONE = "The request you have made requires authentication."
+# What 401 says of a token whose user's password or permissions have changed.
+REJECTIONS = {
+    "token expires": apigw("token expires"),
+    "SWR's code": apigw("no", "SVCSTG.SWR.4010000"),
+    "another code of SWR's": apigw("no", "SVCSTG.SWR.4010001"),
+    "must be updated": '{"error_code":"APIGW.0307","error_msg":"The token must be updated."}',
+    "decrypt": apigw("decrypt token fail"),
+    "incorrect": '{"error_code":"APIGW.0305","error_msg":"Incorrect authentication information"}',
+    "invalid": '{"message":"Invalid token."}',
+    "unauthorized": '{"errors":[{"code":"UNAUTHORIZED","message":"Unauthorized"}]}',
+    "Keystone": json.dumps({"error": {"code": 401, "title": "Unauthorized", "message": KEYSTONE}}),
+    "plain text": "Unauthorized",
+    "HTML": "<html><body><h1>401</h1></body></html>",
+    "nothing": "",
+}
+any_rejection = pytest.mark.parametrize("body", REJECTIONS.values(), ids=REJECTIONS)
+
+
+@any_rejection
+async def test_any_401_is_one_new_token_and_one_more_request(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, body: str
+) -> None:
+    upstream.play(answer(401, body), page("[]"))
+    gateway = await serve()
+    await gateway.list()
+    assert tokens_at(upstream) == ["first", "second"]
+    assert len(iam.requests) == 2
+
+
+async def test_a_401_is_renewed_whose_body_never_ends(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    upstream.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL), page("[]"))
+    await (await serve(attempt_timeout="1s")).list()
+    assert tokens_at(upstream) == ["first", "second"]
+    assert len(iam.requests) == 2
+
+
+@any_rejection
 async def test_a_new_token_is_rejected_without_a_third_request_or_a_third_token(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,16 +307,25 @@ async def test_once_the_pace_allows_it_a_token_is_renewed_again(
     assert len(iam.requests) == 3
 
 
-@pytest.mark.parametrize(
-    ("status", "body"), [(401, apigw("decrypt token fail")), (401, ""), (403, apigw("token expires"))]
-)
-async def test_a_rejection_that_does_not_say_expired_renews_nothing(
-    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, status: int, body: str
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+@pytest.mark.parametrize("code", ["APIGW.0301", "APIGW.0307", "SVCSTG.SWR.4010000", "SVCSTG.SWR.4031043"])
+async def test_no_other_status_renews_whatever_it_says(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, status: int, code: str
 ) -> None:
-    upstream.play(answer(status, body))
-    gateway = await serve()
+    upstream.play(answer(status, apigw("token expires", code)))
+    gateway = await serve(retries=0)
     assert (await failure_of(gateway.list())).info.metadata["httpStatus"] == str(status)
     assert (len(upstream.requests), len(iam.requests)) == (1, 1)
+
+
+async def test_a_401_that_is_of_permissions_is_told_as_such_where_iam_has_no_new_token(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    iam.play(issued("first"), answer(500))
+    upstream.play(answer(401, apigw("cross-account", "SVCSTG.SWR.4011044")))
+    gateway = await serve()
+    assert (await failure_of(gateway.list())).reason == "UPSTREAM_PERMISSION_DENIED"
+    assert (len(upstream.requests), len(iam.requests)) == (1, 2)
 
 
 @pytest.mark.usefixtures("_at_any_pace")
@@ -323,6 +372,7 @@ FAULTS: dict[str, tuple[Script | bytes, str]] = {
     "garbage": (answer(201, "<html>", {"X-Subject-Token": "first"}), "UPSTREAM_MALFORMED_RESPONSE"),
     "no header": (issued("first").replace(b"X-Subject-Token", b"X-Other"), "UPSTREAM_MALFORMED_RESPONSE"),
     "past its end": (issued("first", "2025-12-31T00:00:00Z"), "UPSTREAM_MALFORMED_RESPONSE"),
+    "nothing with success": (answer(204), "UPSTREAM_MALFORMED_RESPONSE"),
     "another status": (issued("first").replace(b" 201 ", b" 200 "), "UPSTREAM_MALFORMED_RESPONSE"),
     "too large": (issued("first", spaces=2**20), "UPSTREAM_MALFORMED_RESPONSE"),
     "redirect": (answer(307, b"", {"Location": "/v3/elsewhere"}), "UPSTREAM_REDIRECT"),
@@ -337,6 +387,7 @@ async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
     script: Script | bytes,
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     if isinstance(script, tuple) and Act.STALL in script:
         monkeypatch.setattr("gateway.upstream.iam.TIMEOUT", 0.3)
@@ -347,6 +398,21 @@ async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
     assert upstream.requests == []
     assert {request.target for request in iam.requests} == {"/v3/auth/tokens"}
     assert (await gateway.renewals()).keys() == {reason}
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told
+    assert all(line.startswith(f"no token from IAM: {reason} ") for line in told)
+    assert not re.search("list of repositories|the upstream", "".join(told))
+
+
+async def test_a_refusal_of_iams_is_one_though_its_body_never_ends(
+    serve: Serve, iam: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstream.iam.TIMEOUT", 4.0)
+    monkeypatch.setattr("gateway.upstream.bodies.ERROR_BODY_TIMEOUT", 3600.0)
+    iam.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL))
+    gateway = await serve()
+    await unavailable(gateway.list())
+    assert (await gateway.renewals()).keys() == {"UPSTREAM_CREDENTIAL_REJECTED"}
 
 
 async def test_nobody_listens_where_iam_should_be(serve: Serve) -> None:
@@ -438,9 +504,9 @@ class Cloud:
 
 
 @asynccontextmanager
-async def cloud(**access: Any) -> AsyncIterator[Cloud]:
+async def cloud(rejection: Rejection | None = None, **access: Any) -> AsyncIterator[Cloud]:
     cloud = Cloud(Doorkeeper(Access(username=USERNAME, password=PASSWORD, **access)))
-    app = make_app(default_repositories(3), doorkeeper=cloud.door)
+    app = make_app(default_repositories(3), Faults(rejection=rejection), cloud.door)
     app.middlewares.append(cloud.note)
     async with running(app) as cloud.url:
         yield cloud
@@ -452,8 +518,9 @@ async def test_a_token_of_20_000_characters_signs_in(serve: Serve) -> None:
         assert len((await gateway.list()).repos) == 3
 
 
-async def test_the_embedded_iam_replaces_what_it_revoked(serve: Serve) -> None:
-    async with cloud() as here:
+@pytest.mark.parametrize("rejection", [None, *Rejection])
+async def test_the_embedded_iam_replaces_what_it_revoked(serve: Serve, rejection: Rejection | None) -> None:
+    async with cloud(rejection) as here:
         gateway = await serve(upstream_url=here.url, iam_url=here.url)
         await gateway.list()
         here.door.revoke()

@@ -101,6 +101,19 @@ async def test_half_of_what_belongs_together_is_refused_by_name(
     assert "Traceback" not in ended.err
 
 
+async def test_tokens_die_in_the_words_and_values_are_as_odd_as_ordered(start: Start, run: Run) -> None:
+    switches = ("--token-dies", "0.001ms", "--token-rejection", "must-be-updated", "--odd-values")
+    _, variables, arguments = await simulate(start, *USER, *switches)
+    listed = await run("list", "--target", await serve(start, arguments, variables))
+    assert (listed.code, listed.out) == (1, "")
+    assert listed.err.startswith("UNAUTHENTICATED: The token must be updated.\n")
+    assert "attempts 2" in listed.err
+    _, variables, arguments = await simulate(start, *USER, "--token-dies", "1h", "--odd-values")
+    listed = await run("list", "--target", await serve(start, arguments, variables), "--output", "ndjson")
+    assert (listed.code, listed.err) == (0, "")
+    assert "cut in the middle of a \ufffd" in listed.out
+
+
 async def test_tokens_live_as_long_as_they_are_told_to(start: Start) -> None:
     url, _, _ = await simulate(start, *USER, "--token-life", "90s")
     user = {"name": "robot o'brien", "password": "pass word"}

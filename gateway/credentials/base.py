@@ -56,7 +56,10 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         return bytes(IDENTITY_BYTES)
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
-        """Return what to try once more with, now that the upstream called a sign-in expired; None if there is nothing.
+        """Return what to try once more with, now that the upstream rejected a sign-in; None if there is nothing.
+
+        Nothing is what there is for a caller's token, which the caller alone can replace, and for an access key, which
+        the cloud locks after five rejections in a row.
 
         Raises:
             GatewayError: There is no credential any more.

@@ -84,6 +84,11 @@ class TokenFile(Credential):
         """Return the file's token."""
         return self._token.current()[0]
 
+    async def renew(self, rejected: SignIn) -> SignIn | None:
+        """Return the file's token if it is another one by now; the gateway has no other way to a new one."""
+        current = self._token.current()[0]
+        return None if current == rejected else current
+
     def identity(self, metadata: Mapping[str, str]) -> bytes:
         """Return a keyed hash of the file's token: the next one may have other rights."""
         return self._token.current()[1]

@@ -18,8 +18,7 @@ from gateway.core.errors import (
     GatewayError,
 )
 from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry
-from gateway.core.status import BUSY
-from gateway.core.tokens import says_expired
+from gateway.core.status import BUSY, CREDENTIAL_REJECTED
 from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Progress
@@ -86,8 +85,8 @@ class PageFetcher:
     async def fetch(self, target: str, call: Call, progress: Progress, turn: Turn | None = None) -> Answer:
         """Fetch one page, by as many requests as make sense.
 
-        A request whose token the upstream calls expired is sent once more with a new one: what that is answered is the
-        answer, for a cloud locks out who goes on trying.
+        A request whose token the upstream rejects is sent once more if there is a new one: what that is answered is
+        the answer, for a cloud locks out who goes on trying.
 
         Args:
             target: Path and query.
@@ -119,15 +118,27 @@ class PageFetcher:
 
     async def _delay_before_retry(self, error: GatewayError, sign_in: SignIn, progress: Progress) -> float | None:
         """Return the seconds after which to send the request again; None where the failure is the answer."""
-        if says_expired(error) and not progress.renewed:
+        # Any 401: a token dies at once when its user's password or permissions change, and SWR, the API gateway,
+        # Keystone and proxies each have other words for it, or none.
+        if error.http_status == HTTPStatus.UNAUTHORIZED and not progress.renewed:
             progress.renewed = True
-            return None if await self._credential.renew(sign_in) is None else 0.0
+            if await self._renewed(sign_in, error):
+                return 0.0
         now = asyncio.get_running_loop().time()
         delay = delay_before_retry(error, progress.attempts, self._protection.retries, progress.deadline().at - now)
         if delay is not None and not self._protection.budget.take(now):
             self._metrics.retries_refused.inc()
             return None
         return delay
+
+    async def _renewed(self, sign_in: SignIn, error: GatewayError) -> bool:
+        """Tell whether there is a new credential to try once more with."""
+        try:
+            return await self._credential.renew(sign_in) is not None
+        except GatewayError:
+            if error.cause is CREDENTIAL_REJECTED:
+                raise
+            return False  # the answer's own code says more: of permissions, of too many requests
 
     async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress, turn: Turn | None) -> Answer:
         if turn is None or not turn.is_held:
