@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import re
@@ -170,6 +171,15 @@ async def test_one_token_is_fetched_at_start_and_sent_with_every_call(
     assert request.headers["content-type"] == "application/json;charset=utf8"
     assert await gateway.renewals() == {"ok": 1}
     assert "\nswr_gateway_token_expiry_timestamp_seconds 1.767312e+09\n" in (await gateway.asks("/metrics"))[1]
+
+
+async def test_iams_answers_may_be_compressed(serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream) -> None:
+    head, _, body = issued("first").partition(b"\r\n\r\n")
+    packed = gzip.compress(body)
+    head = re.sub(rb"Content-Length: \d+", b"Content-Encoding: gzip\r\nContent-Length: %d" % len(packed), head)
+    iam.play(head + b"\r\n\r\n" + packed)
+    await (await serve()).list()
+    assert tokens_at(upstream) == ["first"]
 
 
 async def test_the_gateway_serves_from_the_first_token_on(serve: Serve, iam: ScriptedUpstream) -> None:

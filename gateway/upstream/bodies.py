@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import aiohttp
 
 from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import UPSTREAM_CONNECTION_LOST, UPSTREAM_PROTOCOL, GatewayError
+from gateway.core.gunzip import STEP_BYTES, BadGzipError, Gunzip
 
 # For what an error says beside its status, at the most.
 ERROR_BODY_TIMEOUT = 1.0
 
-_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to say gzip
 _GZIP_NAMES = (["gzip"], ["x-gzip"])  # RFC 9110, section 8.4.1.3: they are the same
-# Work between two breaths of the event loop: compressed bytes, and what they become.
-_WINDOW_BYTES = 16 * 1024
-_STEP_BYTES = 256 * 1024
 
 
 async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
@@ -61,19 +57,22 @@ def _join(parts: list[bytes]) -> bytes:
 
 async def _collect(response: aiohttp.ClientResponse, limit: int, parts: list[bytes]) -> bool:
     """Read a body to its end; tell whether it is within the limit."""
-    gunzip = _Gunzip() if _is_gzip(response) else None
+    gunzip = Gunzip() if _is_gzip(response) else None
     decode: Callable[[bytes], Iterable[bytes]] = gunzip.feed if gunzip else _as_it_is
     size = 0
-    async for received in response.content.iter_any():
-        for part in decode(received):
-            size += len(part)
-            if size > limit:
-                return False
-            parts.append(part)
-            if len(part) == _STEP_BYTES:
-                await asyncio.sleep(0)
-    if gunzip and not gunzip.is_complete:
-        raise GatewayError(UPSTREAM_CONNECTION_LOST, phase="body")
+    try:
+        async for received in response.content.iter_any():
+            for part in decode(received):
+                size += len(part)
+                if size > limit:
+                    return False
+                parts.append(part)
+                if len(part) == STEP_BYTES:
+                    await asyncio.sleep(0)
+        if gunzip:
+            gunzip.end()
+    except BadGzipError as error:
+        raise GatewayError(UPSTREAM_CONNECTION_LOST, phase="body") from error
     return True
 
 
@@ -88,43 +87,3 @@ def _is_gzip(response: aiohttp.ClientResponse) -> bool:
 
 def _as_it_is(received: bytes) -> Iterable[bytes]:
     return (received,)
-
-
-class _Gunzip:
-    """Decompresses gzip as it comes: one member or several, and zero bytes behind them, which are padding."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(_GZIP)
-        self._has_begun = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last member has come to its end, checksum and all."""
-        return self._member.eof or not self._has_begun
-
-    def feed(self, received: bytes) -> Iterator[bytes]:
-        """Decompress what has come, in steps.
-
-        Raises:
-            GatewayError: It is no gzip.
-        """
-        self._has_begun = True
-        try:
-            for start in range(0, len(received), _WINDOW_BYTES):
-                yield from self._decompress(received[start : start + _WINDOW_BYTES])
-        except zlib.error as error:
-            raise GatewayError(UPSTREAM_CONNECTION_LOST, phase="body") from error
-
-    def _decompress(self, data: bytes) -> Iterator[bytes]:
-        may_hold_more = False
-        while data or may_hold_more:
-            if self._member.eof:
-                data = data.lstrip(b"\0")
-                if not data:
-                    return
-                self._member = zlib.decompressobj(_GZIP)
-            part = self._member.decompress(data, _STEP_BYTES)
-            if part:
-                yield part
-            may_hold_more = len(part) == _STEP_BYTES
-            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
