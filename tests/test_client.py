@@ -7,7 +7,7 @@ import copy
 import json
 import pickle
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
+from gateway.client.connection import Connection
 from gateway.client.errors import to_call_error
 from gateway.client.resume import LONGEST_WAIT, SHORTEST_WAIT, wait_before_resume
 from gateway.server.gateway import Gateway
@@ -172,6 +173,13 @@ async def test_a_client_that_is_not_open_says_so() -> None:
         client.iter_pages()
     with pytest.raises(RuntimeError, match="not open"):
         await names(client.iter_repos())
+
+
+async def test_a_client_is_entered_once_at_a_time(scripted: ScriptedGateway, client: Client) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),))
+    with pytest.raises(RuntimeError, match="open already"):
+        await client.__aenter__()
+    await client.list_repos()
 
 
 async def test_a_number_that_does_not_fit_is_the_callers_mistake(client: Client) -> None:
@@ -496,6 +504,135 @@ async def test_a_wait_that_the_server_asked_for_can_be_cancelled(scripted: Scrip
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert len(scripted.asked) == 2
+
+
+# Leaving the client
+
+
+async def test_an_iterator_that_is_first_used_after_the_client_closed_says_so(
+    iterate: Iterate, scripted: ScriptedGateway
+) -> None:
+    scripted.play((message(0),))
+    client = Client(scripted.target)
+    async with client:
+        iterator = iterate(client)
+    with pytest.raises(RuntimeError, match="not open"):
+        await anext(iterator)
+    assert scripted.asked == []
+
+
+async def test_an_iterator_that_is_first_used_when_the_client_is_open_again_works(
+    iterate: Iterate, scripted: ScriptedGateway
+) -> None:
+    scripted.play((message(0, 1),))
+    client = Client(scripted.target)
+    async with client:
+        iterator = iterate(client)
+    async with client:
+        assert len([one async for one in iterator]) == 1
+
+
+async def list_once(client: Client) -> object:
+    return await client.list_repos()
+
+
+async def iterate_pages(client: Client) -> object:
+    return [page async for page in client.iter_pages()]
+
+
+async def iterate_repos(client: Client) -> object:
+    return await names(client.iter_repos())
+
+
+UnderWay: TypeAlias = Callable[[Client], Coroutine[None, None, object]]
+
+
+async def leave(target: str, call: UnderWay, when: Callable[[Client], Coroutine[None, None, object]]) -> list[str]:
+    """Leave a client under two calls; return what a task group heard of them, and whether to try again."""
+    try:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks, Client(target) as client:
+            tasks.create_task(call(client))
+            tasks.create_task(call(client))
+            await when(client)
+    except ExceptionGroup as failed:
+        return [f"{one}, {one.may_retry}" for one in failed.exceptions if isinstance(one, CallError)]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("call", "script"),
+    [
+        pytest.param(list_once, (STALL,), id="unary"),
+        pytest.param(iterate_pages, (STALL,), id="stream before its first message"),
+        pytest.param(iterate_repos, (message(0), STALL), id="stream behind a message"),
+    ],
+)
+async def test_closing_under_a_call_is_a_failure_of_the_call_and_no_cancellation(
+    call: UnderWay, script: Script, scripted: ScriptedGateway
+) -> None:
+    scripted.play(script)
+    told = await leave(scripted.target, call, lambda _: happens(scripted.stalled))
+    assert told == ["CANCELLED: the client was closed, False"] * 2
+    await happens(scripted.cancelled)
+
+
+async def test_closing_between_two_tries_of_a_stream_is_a_failure_too(
+    iterate: Iterate, scripted: ScriptedGateway
+) -> None:
+    broken = (message(0, 1), Break(pushback="25000"))
+    scripted.play(broken, broken, (repos_pb2.ListReposResponse(),))
+    arrived: list[object] = []
+    both = asyncio.Event()
+
+    async def drain(client: Client) -> None:
+        async for item in iterate(client):
+            arrived.append(item)
+            if len(arrived) == 2:
+                both.set()
+
+    async def broke_off(client: Client) -> None:
+        await happens(both)
+        await client.list_repos()  # its reply comes behind the ends of the streams
+
+    assert await leave(scripted.target, drain, broke_off) == ["CANCELLED: the client was closed, False"] * 2
+    assert len(scripted.asked) == 3
+
+
+async def test_a_pause_ends_when_the_client_closes() -> None:
+    connection = Connection(grpc.aio.insecure_channel("localhost:1"))
+    pause = asyncio.create_task(connection.pause(3600.0))
+    await connection.close()
+    async with asyncio.timeout(PATIENCE):
+        assert str(await failure_of(pause)) == "CANCELLED: the client was closed"
+
+
+async def test_an_iterator_goes_no_further_when_the_client_is_closed(
+    iterate: Iterate, scripted: ScriptedGateway
+) -> None:
+    scripted.play((message(0, 1), STALL))
+    async with Client(scripted.target) as client:
+        iterator = iterate(client)
+        await anext(iterator)
+        await happens(scripted.stalled)
+    with pytest.raises(CallError, match="CANCELLED: the client was closed"):
+        await anext(iterator)
+
+
+async def test_a_task_that_is_cancelled_while_the_client_closes_is_cancelled(scripted: ScriptedGateway) -> None:
+    scripted.play((STALL,))
+    async with Client(scripted.target) as client:
+        call = asyncio.create_task(list_once(client))
+        await happens(scripted.stalled)
+        call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_timeout_around_a_call_is_still_a_timeout_when_the_client_closes(scripted: ScriptedGateway) -> None:
+    scripted.play((STALL,))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), Client(scripted.target) as client:
+            await client.list_repos()
 
 
 def unavailable() -> CallError:

@@ -10,20 +10,21 @@ from typing import Self
 import grpc
 
 from gateway.client.channel import Options, open_channel
-from gateway.client.errors import to_call_error
+from gateway.client.connection import Connection
 from gateway.client.resume import resumed
 from gateway.core.tokens import CALLER_TOKEN, is_token
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 
 
 class Client:
     """A client of one gateway, as an async context manager.
 
-    Entering opens a channel; leaving closes it and cancels what is under way.
+    Entering opens a channel; leaving closes it and ends what is under way with CallError, `CANCELLED`. It can be
+    entered again then, but not twice at a time: that is a RuntimeError.
 
     Any number of calls can be under way at once. All of them raise CallError where they fail, ValueError where a number
-    does not fit into the protocol's 32 bits, and RuntimeError outside of the context.
+    does not fit into the protocol's 32 bits, and RuntimeError outside of the context. An iterator belongs to the
+    context in which its first item is asked for.
 
     Args:
         target: The gateway: `host:port` or `unix:/path`.
@@ -53,23 +54,24 @@ class Client:
         self._timeout = timeout
         self._tls = tls
         self._options = options
-        self._channel: grpc.aio.Channel | None = None
+        self._connection: Connection | None = None
 
     def __repr__(self) -> str:
         """Return what it calls, and nothing of the token."""
         return f"{type(self).__name__}({self._target!r})"
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target, self._tls, self._options)
-        self._stub = RepoServiceStub(self._channel)
+        if self._connection is not None:
+            raise RuntimeError(f"{self!r} is open already")
+        self._connection = Connection(open_channel(self._target, self._tls, self._options))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def list_repos(
         self,
@@ -99,10 +101,9 @@ class Client:
         wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
         request = repos_pb2.ListReposRequest(filter=wanted, offset=offset, limit=limit)
         seconds = self._timeout if timeout is None else timeout
-        try:
-            return await self._open_stub().ListRepos(request, metadata=self._metadata, timeout=seconds)
-        except grpc.aio.AioRpcError as error:
-            raise to_call_error(error) from error
+        connection = self._open()
+        with connection.failures():
+            return await connection.stub.ListRepos(request, metadata=self._metadata, timeout=seconds)
 
     def iter_pages(
         self,
@@ -142,7 +143,8 @@ class Client:
         """
         wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
         request = repos_pb2.StreamReposRequest(filter=wanted, page_size=page_size, start_offset=start_offset)
-        return resumed(self._open_stub().StreamRepos, request, self._metadata, timeout)
+        self._open()
+        return resumed(self._open, request, self._metadata, timeout)
 
     async def iter_repos(
         self,
@@ -170,7 +172,7 @@ class Client:
                 for repo in page.repos:
                     yield repo
 
-    def _open_stub(self) -> RepoServiceStub:
-        if self._channel is None:
+    def _open(self) -> Connection:
+        if self._connection is None:
             raise RuntimeError(f"{self!r} is not open: use it in `async with`")
-        return self._stub
+        return self._connection

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeAlias
 
-import grpc
-
-from gateway.client.errors import CallError, to_call_error
+from gateway.client.connection import Connection
+from gateway.client.errors import CallError
 from gateway.swr.v1 import repos_pb2
 
 # Resumes in a row that lead no further.
@@ -24,47 +23,60 @@ SHORTEST_WAIT = 0.1
 LONGEST_WAIT = 1.0
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
-Method: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[repos_pb2.StreamReposRequest, repos_pb2.StreamReposResponse]"
 
 
 async def resumed(
-    method: Method, request: repos_pb2.StreamReposRequest, metadata: Metadata, timeout: float | None
+    connect: Callable[[], Connection],
+    request: repos_pb2.StreamReposRequest,
+    metadata: Metadata,
+    timeout: float | None,
 ) -> AsyncGenerator[repos_pb2.StreamReposResponse, None]:
     """Yield a stream's messages, and open it again behind the last one where it breaks.
 
     Args:
-        method: StreamRepos of a stub.
+        connect: Returns the connection, when the first message is asked for.
         request: What to ask for; its `start_offset` is moved on.
         metadata: What goes with every call.
         timeout: Seconds for all calls and the waits between them; None sets no deadline.
 
     Raises:
         CallError: The stream failed in a way that a new try does not help, failed MAX_RESUMES + 1 times without
-            leading further, or would have to wait past the deadline. It is the last call's error.
+            leading further, or would have to wait past the deadline, which raises the last call's error; or the client
+            was closed meanwhile.
+        RuntimeError: From `connect`.
     """
+    connection = connect()
     clock = asyncio.get_running_loop().time
     deadline = clock() + (math.inf if timeout is None else timeout)
     resumes = 0
     while True:
-        call = method(request, metadata=metadata, timeout=None if timeout is None else deadline - clock())
+        left = None if timeout is None else deadline - clock()
+        call = connection.stub.StreamRepos(request, metadata=metadata, timeout=left)
+        messages = aiter(call)
         try:
-            async for message in call:
+            while (message := await _next(connection, messages)) is not None:
                 # A server that sends what leads no further, and then breaks, must not keep its caller for ever.
                 if message.next_offset > request.start_offset:
                     request.start_offset, resumes = message.next_offset, 0
                 yield message
-        except grpc.aio.AioRpcError as error:
-            failure = to_call_error(error)
+        except CallError as failure:
             wait = wait_before_resume(failure, resumes)
             if clock() + wait >= deadline:
-                raise failure from error
+                raise
         else:
             return
         finally:
             # For a consumer that stops; a call that has ended does not mind.
             call.cancel()
-        await asyncio.sleep(wait)
+        await connection.pause(wait)
         resumes += 1
+
+
+async def _next(
+    connection: Connection, messages: AsyncIterator[repos_pb2.StreamReposResponse]
+) -> repos_pb2.StreamReposResponse | None:
+    with connection.failures():
+        return await anext(messages, None)
 
 
 def wait_before_resume(failure: CallError, resumes: int) -> float:

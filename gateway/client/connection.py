@@ -1,0 +1,64 @@
+"""A client's channel from entering to leaving it, and what its calls fail of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from gateway.client.errors import CallError, to_call_error
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+
+
+class Connection:
+    """An open channel; created inside a running event loop.
+
+    Attributes:
+        stub: Makes the calls.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.stub = RepoServiceStub(channel)
+        self._channel = channel
+        self._closed = asyncio.get_running_loop().create_future()
+
+    async def close(self) -> None:
+        """Close the channel and cancel the calls that are under way."""
+        self._closed.set_result(None)
+        await self._channel.close()
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Raise the failures of calls within the block as CallError.
+
+        To gRPC, closing a channel cancels whoever waits for one of its calls. Nobody asked for that: a task group
+        would take it for the end of a task that was cancelled, and say nothing. So it is a failure of the call,
+        unless the task was cancelled as well.
+        """
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise to_call_error(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed.done() and not (task and task.cancelling()):
+                raise _closed() from None
+            raise
+
+    async def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            CallError: The client was closed meanwhile.
+        """
+        closed, _ = await asyncio.wait((self._closed,), timeout=seconds)
+        if closed:
+            raise _closed()
+
+
+def _closed() -> CallError:
+    failure = CallError(grpc.StatusCode.CANCELLED, "the client was closed")
+    failure.may_retry = False
+    return failure
