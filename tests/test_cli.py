@@ -107,7 +107,13 @@ async def test_demo_stays_up_for_the_call_it_proposes_until_a_signal(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SWR_GATEWAY_TIMEOUT", "soon"), ("SWR_GATEWAY_DIALECT", "klingon"), ("SWR_GATEWAY_TOKEN", CANARY)],
+    [
+        ("SWR_GATEWAY_TIMEOUT", "soon"),
+        ("SWR_GATEWAY_DIALECT", "klingon"),
+        ("SWR_GATEWAY_TOKEN", CANARY),
+        ("https_proxy", "http://127.0.0.1:1"),
+        ("http_proxy", "http://127.0.0.1:1"),
+    ],
 )
 async def test_demo_is_not_upset_by_settings_of_the_environment(name: str, value: str, run: Run) -> None:
     ended = await run("demo", **{name: value})

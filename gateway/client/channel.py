@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from gateway.client.target import is_local
+
 Options: TypeAlias = Sequence[tuple[str, Any]]
 
 # Stubs in other languages take the same text. It names ListRepos alone: a channel could only start a stream over, and
@@ -29,17 +31,31 @@ _OPTIONS: Options = (
 )
 
 
-def open_channel(target: str, tls: grpc.ChannelCredentials | None, options: Options) -> grpc.aio.Channel:
+def open_channel(
+    target: str, tls: grpc.ChannelCredentials | None, authority: str | None, options: Options
+) -> grpc.aio.Channel:
     """Open a channel; nothing is connected before the first call.
 
     Args:
         target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves.
         tls: What the connection is secured with; None for plain text.
+        authority: The gateway's name, where it is not the target's.
         options: Channel arguments of gRPC; they win over those of this module.
     """
-    # Without a name of its own, a socket file's path would have to stand in the certificate.
-    local = {"grpc.default_authority": "localhost"} if target.startswith("unix:") else {}
-    together = tuple((dict(_OPTIONS) | local | dict(options)).items())
+    together = tuple((dict(_OPTIONS) | _options_of(target, authority) | dict(options)).items())
     if tls is None:
         return grpc.aio.insecure_channel(target, together)
     return grpc.aio.secure_channel(target, tls, together)
+
+
+def _options_of(target: str, authority: str | None) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    if is_local(target):
+        # The proxy of the environment is for what is elsewhere; gRPC alone would ask it for this machine too.
+        chosen["grpc.enable_http_proxy"] = 0
+    if target.startswith("unix:"):
+        # Without a name of its own, a socket file's path would have to stand in the certificate.
+        chosen["grpc.default_authority"] = "localhost"
+    if authority is not None:
+        chosen["grpc.default_authority"] = authority
+    return chosen

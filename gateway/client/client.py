@@ -12,8 +12,12 @@ import grpc
 from gateway.client.channel import Options, open_channel
 from gateway.client.connection import Connection
 from gateway.client.resume import resumed
+from gateway.client.target import check_target
 from gateway.core.tokens import CALLER_TOKEN, is_token
 from gateway.swr.v1 import repos_pb2
+
+# The upstream's own, where it is asked for no page.
+DEFAULT_LIMIT = 100
 
 
 class Client:
@@ -27,15 +31,19 @@ class Client:
     context in which its first item is asked for.
 
     Args:
-        target: The gateway: `host:port` or `unix:/path`.
+        target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves. The proxy that the
+            environment names (`https_proxy`, `no_proxy`) is used for it unless it is on this machine by its name.
         token: The upstream's token, sent as `x-auth-token` with every call; None sends none.
         timeout: Seconds that `list_repos` may take, retries included, unless the call says otherwise.
         tls: What the connection is secured with, as of grpc.ssl_channel_credentials(); None is plain text, in which
             anyone on the way can read the token.
+        authority: The gateway's name, in its certificate and to proxies, where it is not the target's: behind a port
+            that is forwarded.
         options: Channel arguments of gRPC; they win over the client's own.
 
     Raises:
-        ValueError: The token cannot be sent: it must be visible ASCII without blanks.
+        ValueError: The target is a URL, or has no host or port; or the token cannot be sent: it must be visible ASCII
+            without blanks.
     """
 
     def __init__(
@@ -45,14 +53,17 @@ class Client:
         token: str | None = None,
         timeout: float = 30.0,
         tls: grpc.ChannelCredentials | None = None,
+        authority: str | None = None,
         options: Options = (),
     ) -> None:
+        check_target(target)
         if token is not None and not is_token(token):
             raise ValueError("the token must be visible ASCII without blanks")
         self._target = target
         self._metadata = () if token is None else ((CALLER_TOKEN, token),)
         self._timeout = timeout
         self._tls = tls
+        self._authority = authority
         self._options = options
         self._connection: Connection | None = None
 
@@ -63,7 +74,7 @@ class Client:
     async def __aenter__(self) -> Self:
         if self._connection is not None:
             raise RuntimeError(f"{self!r} is open already")
-        self._connection = Connection(open_channel(self._target, self._tls, self._options))
+        self._connection = Connection(open_channel(self._target, self._tls, self._authority, self._options))
         return self
 
     async def __aexit__(
@@ -80,8 +91,8 @@ class Client:
         namespace: str = "",
         name: str = "",
         category: str = "",
-        offset: int | None = None,
-        limit: int | None = None,
+        offset: int = 0,
+        limit: int = DEFAULT_LIMIT,
         timeout: float | None = None,
     ) -> repos_pb2.ListReposResponse:
         """List one page. UNAVAILABLE is retried by the channel, as SERVICE_CONFIG says.
@@ -91,8 +102,9 @@ class Client:
             namespace: Organization, exactly: 1 to 64 characters; empty is any.
             name: Part of the name: 1 to 128 characters; empty is any.
             category: Category, exactly: 1 to 128 characters; empty is any.
-            offset: Index of the first repository, from 0. Set together with `limit`.
-            limit: Most repositories to return: 1 to 1000. Without it and `offset`, the upstream's default of 100.
+            offset: Index of the first repository, from 0.
+            limit: Most repositories to return: 1 to 1000. Both are always sent, so that `content_range` says of how
+                many repositories these are, as far as the upstream tells.
             timeout: Seconds that the call may take, retries included; None means the client's.
 
         Raises:

@@ -1,0 +1,68 @@
+"""What can name a gateway: where gRPC would make something else of a name, it is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+# Of gRPC's names, those that hold host:port, and those that are left to gRPC.
+_DNS = "dns"
+_OTHER_SCHEMES = frozenset({"ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds", "google-c2p"})
+
+_URL = re.compile(r"(\w[\w+.-]*)://")
+_ADDRESS = re.compile(r"(\[[^\[\]]*\]|[^:]*)(?::([^:]*))?")
+_PORT = re.compile(r"0*[1-9][0-9]{0,4}", re.ASCII)
+_LAST_PORT = 65_535
+
+_SHOULD_BE = "it must be host:port, as in gateway.example:50051 or [::1]:50051, or unix:/path"
+
+
+def check_target(target: str) -> None:
+    """Look at the name of a gateway.
+
+    gRPC itself takes a URL for the name of a host, asks on port 443 where there is none, and reduces larger ones
+    modulo 65,536.
+
+    Raises:
+        ValueError: It cannot be meant.
+    """
+    url = _URL.match(target)
+    if url and url[1] not in {_DNS, *_OTHER_SCHEMES}:
+        raise ValueError(f"the target is host:port, without `{url[0]}`: {_SHOULD_BE}")
+    if _scheme(target) in _OTHER_SCHEMES:
+        return
+    address = _ADDRESS.fullmatch(_address(target))
+    if not address:
+        raise ValueError(f"the target is an IPv6 address that does not stand in brackets: {_SHOULD_BE}")
+    host, port = address[1], address[2]
+    if not host.strip("[]"):
+        raise ValueError(f"the target has no host: {_SHOULD_BE}")
+    if not port:
+        raise ValueError(f"the target has no port: {_SHOULD_BE}")
+    if not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
+        raise ValueError(f"the target's port must be a number from 1 to {_LAST_PORT}: {_SHOULD_BE}")
+
+
+def is_local(target: str) -> bool:
+    """Tell whether a target is on this machine by its name."""
+    if _scheme(target) in {"unix", "unix-abstract"}:
+        return True
+    address = _ADDRESS.fullmatch(_address(target))
+    host = address[1].strip("[]") if address else ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _scheme(target: str) -> str:
+    """Return gRPC's own scheme in front of a target; a host may be called like any other."""
+    scheme, colon, _ = target.partition(":")
+    return scheme if colon and (scheme == _DNS or scheme in _OTHER_SCHEMES) else ""
+
+
+def _address(target: str) -> str:
+    """Return a target without gRPC's scheme and name server."""
+    scheme = _scheme(target)
+    name = target[len(scheme) + 1 :] if scheme else target
+    return name.rpartition("/")[2] if name.startswith("//") else name
