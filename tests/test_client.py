@@ -112,7 +112,7 @@ async def test_a_page_comes_through(connected: Connected) -> None:
     ],
 )
 async def test_a_page_always_says_of_how_many_it_is(
-    given: dict[str, int], offset: int, limit: int, connected: Connected
+    given: dict[str, Any], offset: int, limit: int, connected: Connected
 ) -> None:
     page = await (await connected()).list_repos(**given)
     assert len(page.repos) == limit

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import fcntl
 import io
 import json
 import os
 import pty
 import re
 import signal
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-import trustme
 
-from commands import PATIENCE, Run, Start
+from commands import PATIENCE, Command, Run, Start
 from gateway.cli.render import FIELDS
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
-from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceServicer, add_RepoServiceServicer_to_server
 from patience import PATIENT
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
@@ -58,9 +59,7 @@ async def test_all_of_them_go_into_a_pipe_and_nothing_else(gateway: str, upstrea
     assert (ended.code, ended.err) == (0, "")
     rows = [json.loads(line) for line in ended.out.splitlines()]
     assert [row["name"] for row in rows] == [f"r-{number}" for number in range(2500)]
-    assert {(row["size"], row["updatedAt"], tuple(row)[:2]) for row in rows} == {
-        (str(2**20), UPDATED, ("name", "category"))
-    }
+    assert {(row["size"], row["updatedAt"], tuple(row)[:2]) for row in rows} == {(2**20, UPDATED, ("name", "category"))}
 
 
 @pytest.mark.parametrize("more", [(), ("--all",)], ids=["page", "all"])
@@ -74,7 +73,7 @@ async def test_every_output_holds_the_same(
         for output in ("table", "json", "ndjson", "csv")
     }
     document = json.loads(outs["json"])
-    assert document["contentRange"] == {"offset": "0", "count": "3", "total": "3"}
+    assert document["contentRange"] == {"offset": 0, "count": 3, "total": 3}
     assert document["repos"] == [json.loads(line) for line in outs["ndjson"].splitlines()]
     rows = list(csv.DictReader(io.StringIO(outs["csv"])))
     assert tuple(rows[0]) == FIELDS
@@ -90,7 +89,7 @@ async def test_every_output_holds_the_same(
     [
         ("table", "NAME  SIZE\nr-0   1.0 MiB\n\n1 repository, from offset 0, of 1 in all\n"),
         ("csv", "name,size\nr-0,1048576\n"),
-        ("ndjson", '{"name": "r-0", "size": "1048576"}\n'),
+        ("ndjson", '{"name": "r-0", "size": 1048576}\n'),
     ],
 )
 async def test_columns_are_those_asked_for(
@@ -126,6 +125,71 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
         assert ended.err.endswith("\nTo go on behind what was listed: --resume 2000\n")
 
 
+async def test_numbers_are_exact_and_compare_as_numbers(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
+    largest = {"name": "r", "size": 2**63 - 1, "num_images": 2**53 + 1, "num_download": 0}
+    upstream.play(page(json.dumps([largest]), {"Content-Range": f"0-1/{2**31}"}))
+    for output in ("json", "ndjson"):
+        out = (
+            await run("list", "--target", gateway, "--output", output, "--columns", "size,num_images,num_download")
+        ).out
+        found = json.loads(out)
+        row = found["repos"][0] if output == "json" else found
+        assert row == {"size": 2**63 - 1, "numImages": 2**53 + 1, "numDownload": 0}
+    assert (
+        '"contentRange": {"offset": 0, "count": 1, "total": 2147483648}'
+        in (await run("list", "--target", gateway, "--output", "json")).out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "told"),
+    [
+        pytest.param((), "0 100", "100 of 256; --all lists the rest\n", id="nothing asked for"),
+        pytest.param(("--limit", "10"), "0 10", "10 of 256; --all lists the rest\n", id="limit"),
+        pytest.param(
+            ("--offset", "100"),
+            "100 100",
+            "100 of 256, from offset 100; --all --resume 200 lists the rest\n",
+            id="offset",
+        ),
+        pytest.param(("--offset", "156"), "156 100", "", id="the end"),
+        pytest.param(("--offset", "300", "--limit", "5"), "300 5", "", id="behind the end"),
+        pytest.param(("--limit", "256"), "0 256", "", id="all of them"),
+        pytest.param(("--all",), "0 1000", "", id="all"),
+    ],
+)
+@pytest.mark.parametrize("output", ["table", "json"])
+async def test_a_page_that_is_not_the_end_says_so(
+    output: str,
+    arguments: tuple[str, ...],
+    asked: str,
+    told: str,
+    gateway: str,
+    upstream: ScriptedUpstream,
+    run: Run,
+) -> None:
+    upstream.play((Listing(256, broken_from=1000),))
+    ended = await run("list", "--target", gateway, *arguments, "--output", output)
+    assert (ended.code, ended.err) == (0, told)
+    (request,) = upstream.requests
+    assert f"{request.clause('offset')} {request.clause('limit')}" == asked
+
+
+@pytest.mark.parametrize(("count", "told"), [(5, True), (4, False)])
+async def test_a_full_page_of_nobody_knows_how_many_may_not_be_the_end(
+    count: int, told: bool, gateway: str, upstream: ScriptedUpstream, run: Run
+) -> None:
+    upstream.play(page(json.dumps([{"name": f"r-{number}"} for number in range(count)])))
+    ended = await run("list", "--target", gateway, "--limit", "5")
+    assert ended.code == 0
+    assert ("there may be more; --all lists them" in ended.err) == told
+
+
+async def test_a_page_that_was_cut_is_not_the_end(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
+    upstream.play(page(json.dumps([{"name": "r"}] * 60), {"Content-Range": "0-100/250"}))
+    assert (await run("list", "--target", gateway)).err == "60 of 250; --all lists the rest\n"
+
+
 async def test_a_list_goes_on_where_it_is_told_to(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
     upstream.play((Listing(25),))
     ended = await run("list", "--target", gateway, "--all", "--resume", "20", "--columns", "name", "--output", "csv")
@@ -133,10 +197,10 @@ async def test_a_list_goes_on_where_it_is_told_to(gateway: str, upstream: Script
 
 
 async def test_violations_are_told_as_json_too(gateway: str, run: Run) -> None:
-    ended = await run("list", "--target", gateway, "--name", "a|b", "--limit", "0", "--output", "json")
+    ended = await run("list", "--target", gateway, "--name", "a|b", "--category", " c", "--output", "json")
     assert (ended.code, ended.out) == (1, "")
     violations = json.loads(ended.err)["error"]["violations"]
-    assert [violation["field"] for violation in violations] == ["filter.name", "offset", "limit"]
+    assert [violation["field"] for violation in violations] == ["filter.name", "filter.category"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +210,11 @@ async def test_violations_are_told_as_json_too(gateway: str, run: Run) -> None:
         (("--resume", "5"), "--all"),
         (("--columns", "name,colour"), "'colour'"),
         (("--deadline", "soon"), "duration"),
-        (("--tls-cert", __file__), "--tls-key"),
+        (("--limit", "0"), "1<=x<=1000"),
+        (("--limit", "1001"), "1<=x<=1000"),
+        (("--offset", "-1"), "--offset"),
+        (("--offset", "2147483648"), "--offset"),
+        (("--all", "--resume", "-1"), "--resume"),
     ],
 )
 async def test_a_wrong_command_line_is_explained_with_exit_code_2(
@@ -183,7 +251,86 @@ async def test_who_reads_only_the_first_line_is_not_told_of_a_broken_pipe(
     await asyncio.to_thread(os.read, reading, 10)
     os.close(reading)
     ended = await command.ends()
-    assert (ended.code, ended.err) == (-signal.SIGPIPE, "")
+    assert (ended.code, ended.err) == (1, "")
+
+
+async def read_to(command: Command, text: str) -> str:
+    """Read standard output up to the line that has a text."""
+    assert command.process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        while not lines or text not in lines[-1]:
+            lines.append((await command.process.stdout.readline()).decode())
+            assert lines[-1], lines
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("output", ["json", "table"])
+async def test_who_interrupts_a_list_has_what_was_listed_and_is_told_where_to_go_on(
+    output: str, number: signal.Signals, gateway: str, upstream: ScriptedUpstream, start: Start
+) -> None:
+    upstream.play((Listing(3000),), (Act.STALL,))
+    command = await start("list", "--target", gateway, "--all", "--output", output)
+    first = await read_to(command, "r-999")
+    command.signal(number)
+    ended = await command.ends()
+    assert ended.code == 128 + number
+    if output == "json":
+        told = json.loads(ended.err)["error"]
+        assert (told["code"], told["message"], told["resume"]) == ("CANCELLED", "interrupted", 1000)
+        assert len(json.loads(first + ended.out)["repos"]) == 1000
+    else:
+        assert ended.err == "CANCELLED: interrupted\nTo go on behind what was listed: --resume 1000\n"
+        assert ended.out.endswith("\n1000 repositories, from offset 0, of 3000 in all\n")
+
+
+async def test_who_interrupts_before_anything_came_has_nothing(
+    gateway: str, upstream: ScriptedUpstream, start: Start
+) -> None:
+    upstream.play((Act.STALL,))
+    command = await start("list", "--target", gateway, "--output", "json")
+    async with asyncio.timeout(PATIENCE):
+        await upstream.arrived.wait()
+    command.signal(signal.SIGINT)
+    ended = await command.ends()
+    assert (ended.code, ended.out) == (130, "")
+    assert json.loads(ended.err)["error"]["resume"] is None
+
+
+async def test_a_second_signal_ends_a_list_that_nobody_reads(
+    gateway: str, upstream: ScriptedUpstream, start: Start
+) -> None:
+    upstream.play((Listing(200_000),))
+    reading, writing = os.pipe()
+    command = await start("list", "--target", gateway, "--all", "--output", "ndjson", stdout=writing)
+    os.close(writing)
+    full = fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.to_thread(wait_for, lambda: waiting_bytes(reading) == full)
+        command.signal(signal.SIGINT)
+        await asyncio.to_thread(wait_for, lambda: not handles(command.process.pid, signal.SIGINT))
+        command.signal(signal.SIGINT)
+        await command.process.wait()
+    os.close(reading)
+    assert (await command.ends()).code == -signal.SIGINT
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        os.sched_yield()
+
+
+def waiting_bytes(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def handles(process: int, number: signal.Signals) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process}/status").read_text("ascii")
+    handled = re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    assert handled
+    return bool(int(handled[1], 16) >> (number - 1) & 1)
 
 
 async def on_terminal(start: Start, *arguments: str) -> str:
@@ -237,30 +384,3 @@ async def test_a_single_page_on_a_terminal_has_no_bar(gateway: str, upstream: Sc
     drawn = await on_terminal(start, "list", "--target", gateway, "--offset", "0", "--limit", "3")
     assert "\x1b" not in drawn
     assert "3 repositories, from offset 0, of 3 in all" in drawn
-
-
-async def test_a_gateway_behind_tls_is_reached_with_its_authority_only(run: Run, tmp_path: Any) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-
-    class Servicer(RepoServiceServicer):
-        async def ListRepos(self, request: Any, context: Any) -> repos_pb2.ListReposResponse:  # noqa: N802
-            return repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="behind-tls")])
-
-        async def StreamRepos(self, request: Any, context: Any) -> Any:  # noqa: N802
-            yield repos_pb2.StreamReposResponse()
-
-    server = grpc.aio.server()
-    add_RepoServiceServicer_to_server(Servicer(), server)
-    key, chain = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
-    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, chain)]))
-    await server.start()
-    target = ("list", "--target", f"localhost:{port}", "--output", "csv", "--columns", "name")
-    try:
-        trusted = await run(*target, "--tls-ca", str(tmp_path / "ca.pem"), "--deadline", "1h")
-        assert (trusted.code, trusted.out) == (0, "name\nbehind-tls\n")
-        assert (await run(*target, "--tls", "--deadline", "5s")).code == 1
-        assert (await run(*target, "--deadline", "5s")).code == 1
-    finally:
-        await server.stop(None)

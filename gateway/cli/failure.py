@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from gateway.client import CallError
 
 
-def failure_as_text(failure: CallError, resume: int) -> str:
+def failure_as_text(failure: CallError, hint: str, resume: int) -> str:
     """Return the lines that tell what happened, what is to be mended, what to quote and, past 0, where to go on."""
-    return "\n".join([*_lines(failure), *([f"To go on behind what was listed: --resume {resume}"] if resume else [])])
+    lines = [*_lines(failure, hint)]
+    if resume:
+        lines.append(f"To go on behind what was listed: --resume {resume}")
+    return "\n".join(lines)
 
 
-def failure_as_json(failure: CallError, resume: int) -> str:
+def failure_as_json(failure: CallError, hint: str, resume: int) -> str:
     """Return the same as one JSON object."""
     error = {
         "code": failure.code.name,
@@ -26,13 +29,16 @@ def failure_as_json(failure: CallError, resume: int) -> str:
         "retryDelaySeconds": failure.retry_delay,
         "requestId": failure.request_id,
         "upstreamRequestId": failure.upstream_request_id,
+        "hint": hint,
         "resume": resume or None,
     }
     return json.dumps({"error": error}, ensure_ascii=False)
 
 
-def _lines(failure: CallError) -> Iterator[str]:
+def _lines(failure: CallError, hint: str) -> Iterator[str]:
     yield f"{failure.code.name}: {failure.message}"
+    if hint:
+        yield f"  hint: {hint}"
     if failure.reason:
         known = ", ".join(f"{key} {value}" for key, value in sorted(failure.metadata.items()))
         yield f"  reason: {failure.reason}" + (f" ({known})" if known else "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
 import click
 
 from gateway import __version__
+from gateway.cli.output import guard_output
 
 # gRPC's own lines on standard error are neither JSON nor meant for the people who read ours. Set before it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -23,6 +25,10 @@ _COMMANDS = {
 
 
 class _LazyCommands(click.Group):
+    def main(self, *args: Any, **more: Any) -> Any:
+        guard_output()
+        return super().main(*args, **more)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

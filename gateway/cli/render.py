@@ -184,13 +184,14 @@ def _text(repo: repos_pb2.Repo, column: str) -> str:
 
 def _to_json(repo: repos_pb2.Repo, columns: Sequence[str] | None) -> str:
     known = json_format.MessageToDict(repo, always_print_fields_with_no_presence=True)
+    # Protobuf's JSON has them as texts, which `select(.size > 1e12)` of jq takes for more than any number.
+    known |= {_JSON_NAMES[column]: getattr(repo, column) for column in _NUMBERS}
     names = (_JSON_NAMES[column] for column in columns or FIELDS)
     return json.dumps({name: known[name] for name in names if name in known}, ensure_ascii=False)
 
 
-def _position(position: repos_pb2.ContentRange) -> Mapping[str, str]:
-    """As protobuf's JSON has it: an int64 is a text."""
-    return {"offset": str(position.offset), "count": str(position.count), "total": str(position.total)}
+def _position(position: repos_pb2.ContentRange) -> Mapping[str, int]:
+    return {"offset": position.offset, "count": position.count, "total": position.total}
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -40,7 +40,8 @@ class Screen:
         if self._progress and text:
             self._progress.console.print(text, end="", markup=False, highlight=False, emoji=False)
         else:
-            click.echo(text, nl=False)
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def advance(self, count: int, total: int | None) -> None:
         """Move the bar: so many more, of so many in all, as far as that is known."""

@@ -11,9 +11,10 @@ Example::
 from __future__ import annotations
 
 from gateway.client.channel import SERVICE_CONFIG
-from gateway.client.client import Client
+from gateway.client.client import DEFAULT_LIMIT, Client
 from gateway.client.errors import CallError
+from gateway.client.faults import ConnectionFault
 from gateway.client.resume import MAX_RESUMES
 from gateway.core.errors import Violation
 
-__all__ = ["MAX_RESUMES", "SERVICE_CONFIG", "CallError", "Client", "Violation"]
+__all__ = ["DEFAULT_LIMIT", "MAX_RESUMES", "SERVICE_CONFIG", "CallError", "Client", "ConnectionFault", "Violation"]

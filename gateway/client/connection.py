@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import grpc
 
 from gateway.client.errors import CallError, to_call_error
+from gateway.client.faults import ConnectionFault
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 
 
@@ -40,7 +41,7 @@ class Connection:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            raise to_call_error(error) from error
+            raise self._explained(error) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed.done() and not (task and task.cancelling()):
@@ -56,6 +57,14 @@ class Connection:
         closed, _ = await asyncio.wait((self._closed,), timeout=seconds)
         if closed:
             raise _closed()
+
+    def _explained(self, error: grpc.aio.AioRpcError) -> CallError:
+        failure = to_call_error(error)
+        bare = failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.trailing_metadata()
+        # Of that gRPC says nothing, but the channel knows.
+        if bare and self._channel.get_state() is grpc.ChannelConnectivity.CONNECTING:
+            failure.connection_fault = ConnectionFault.NOT_IN_TIME
+        return failure
 
 
 def _closed() -> CallError:

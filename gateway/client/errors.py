@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from gateway.client.faults import LASTING, ConnectionFault, find_fault
 from gateway.core.errors import Violation
 
 _DETAILS: tuple[type[Message], ...] = (
@@ -35,7 +36,10 @@ class CallError(Exception):
         violations: Broken rules of the request, all of them.
         retry_delay: Seconds after which the server deems a new try sensible, 0 or more; None where it named none.
         may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE, or
-            the call was broken off on the way, and the server did not ask to stay away.
+            the call was broken off on the way, the server did not ask to stay away, and it is not TLS that somebody
+            has to set up otherwise.
+        connection_fault: Why no connection to the gateway came about; None where one did, and where that is not known.
+            Where a name has several addresses, gRPC tells of the last one only.
         request_id: The gateway's id of the call, to be quoted to its operators.
         upstream_request_id: The upstream's id of the request behind it, to be quoted to its support.
     """
@@ -49,13 +53,15 @@ class CallError(Exception):
         self.violations: tuple[Violation, ...] = ()
         self.retry_delay: float | None = None
         self.may_retry = code is grpc.StatusCode.UNAVAILABLE
+        self.connection_fault: ConnectionFault | None = None
         self.request_id = ""
         self.upstream_request_id = ""
 
     def __str__(self) -> str:
         """Return one line, whatever the message holds."""
         line = f"{self.code.name}: {' '.join(self.message.split())}"
-        return f"{line} ({self.reason})" if self.reason else line
+        known = self.reason or (self.connection_fault.value if self.connection_fault else "")
+        return f"{line} ({known})" if known else line
 
 
 def _is_broken_off(failure: CallError) -> bool:
@@ -79,6 +85,9 @@ def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
     for detail in details:
         _apply(detail, failure)
     _apply_pushback(trailers, failure)
+    if failure.code is grpc.StatusCode.UNAVAILABLE and not trailers:
+        failure.connection_fault = find_fault(failure.message)
+        failure.may_retry &= failure.connection_fault not in LASTING
     return failure
 
 

@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.files.reloading import BadFileError, read_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.x509 import Certificate
+
+Read: TypeAlias = Callable[[Path], bytes]
 
 LEAST_RSA_BITS = 2048
 
@@ -43,8 +46,14 @@ class KeyPair:
     ends: float
 
 
-def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse) -> KeyPair:
+def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse, read: Read = read_file) -> KeyPair:
     """Read a certificate and its key.
+
+    Args:
+        certificate_path: The certificate, and behind it those that vouch for it.
+        key_path: Its key.
+        use: What will use them.
+        read: How a file is read; raises BadFileError.
 
     Raises:
         BadFileError: One cannot be read or is none, the key is another certificate's or of a kind that is of no use, or
@@ -52,8 +61,8 @@ def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse) -> KeyPai
     """
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    chain = _parse(certificate_path, read_file(certificate_path))
-    key = _parse_key(key_path, read_file(key_path), use)
+    chain = _parse(certificate_path, read(certificate_path))
+    key = _parse_key(key_path, read(key_path), use)
     if key.public_key() != _certified_key(certificate_path, chain[0], use):
         raise BadFileError(key_path, f"is not the key of the certificate in {certificate_path}")
     _check_time(certificate_path, chain[0])
@@ -61,13 +70,17 @@ def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse) -> KeyPai
     return KeyPair(_write(chain), pem, chain[0].not_valid_after_utc.timestamp())
 
 
-def read_authorities(path: Path) -> bytes:
+def read_authorities(path: Path, read: Read = read_file) -> bytes:
     """Read the certificates of authorities; returns them in PEM, with nothing else that the file may hold.
+
+    Args:
+        path: The file.
+        read: As of read_key_pair.
 
     Raises:
         BadFileError: The file cannot be read, or none in it is valid at this time.
     """
-    authorities = _parse(path, read_file(path))
+    authorities = _parse(path, read(path))
     now = datetime.now(UTC)
     # Bundles hold authorities that are over, and those to come, beside those in use.
     if not any(one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in authorities):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.settings.callers import CALLER_VARIABLES
 from gateway.settings.config_file import ConfigFileError, read_config_file
 from gateway.settings.given import Given
 from gateway.settings.model import PREFIX, Auth, Settings
@@ -31,7 +32,7 @@ _OF_KUBERNETES = re.compile(
 )
 
 # Beside the settings themselves: where the file is, and the target of `swr-gateway list`, which may run here too.
-_KNOWN = frozenset((*map(variable, Settings.model_fields), CONFIG_VARIABLE, f"{PREFIX}TARGET"))
+_KNOWN = frozenset((*map(variable, Settings.model_fields), CONFIG_VARIABLE, *CALLER_VARIABLES))
 
 # What pydantic says of a default that depends on a setting which is bad: that one is told.
 _FOLLOWS = "default_factory_not_called"

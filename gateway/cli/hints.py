@@ -1,0 +1,60 @@
+"""What to look at, or to change on the command line, when a call has failed."""
+
+from __future__ import annotations
+
+import os
+
+import grpc
+
+from gateway.cli.callee import Callee
+from gateway.client import CallError, ConnectionFault
+from gateway.client.target import is_local
+
+_REMEDIES = {
+    ConnectionFault.NO_LISTENER: "is the gateway running, and is --target {target} right?",
+    ConnectionFault.NO_SUCH_HOST: "is --target {target} right?",
+    ConnectionFault.NOT_IN_TIME: "is --target {target} right, and does every firewall let the connection through?",
+    ConnectionFault.NOT_HTTP2: "is --target {target} an address of the gateway's --listen, and not its --admin-listen?",
+    ConnectionFault.NOT_TLS: "if --target {target} is right, --no-tls does without",
+    ConnectionFault.CERTIFICATE_UNTRUSTED: "--tls-ca names a file with the authority that signed it",
+    ConnectionFault.CERTIFICATE_OUTDATED: "it has to be renewed, if this machine's clock is right",
+    ConnectionFault.CERTIFICATE_NAME: "--target should have a name that is in it, or else --authority",
+    ConnectionFault.UNUSABLE_CREDENTIALS: "see --tls-ca, --tls-cert and --tls-key",
+    ConnectionFault.PROXY_REFUSED: "no_proxy names hosts that are called without it",
+}
+
+# What hangs up says nothing of why; these are the usual reasons.
+_PLAIN = "a port with TLS does so to callers without: try --tls or --tls-ca"
+_NO_CERTIFICATE = "a gateway that wants certificates of its callers does so: try --tls-cert and --tls-key"
+_CERTIFICATE = "a gateway that does not know the authority of --tls-cert does so"
+
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+
+
+def hint_at(failure: CallError, callee: Callee) -> str:
+    """Return a line, or nothing where the failure says all that is known."""
+    if failure.connection_fault:
+        return f"{failure.connection_fault.value}: {_remedy(failure.connection_fault, callee)}{_by_proxy(callee)}"
+    if failure.reason == "CREDENTIAL_MISSING":
+        return "--token, or better SWR_GATEWAY_TARGET_TOKEN, is the token that is sent"
+    if failure.reason:
+        return ""
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"what answers there has no gateway.swr.v1.RepoService: is --target {callee.target} the gateway?"
+    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "no answer in time: --deadline gives it more"
+    return ""
+
+
+def _remedy(fault: ConnectionFault, callee: Callee) -> str:
+    if fault is ConnectionFault.HUNG_UP:
+        return _PLAIN if not callee.tls else _CERTIFICATE if callee.certificate else _NO_CERTIFICATE
+    return _REMEDIES[fault].format(target=callee.target)
+
+
+def _by_proxy(callee: Callee) -> str:
+    """What is told of an address may be a proxy's."""
+    used = next((name for name in _PROXIES if os.environ.get(name)), "")
+    if not used or is_local(callee.target):
+        return ""
+    return f" ({used} is set: the connection goes through that proxy, unless no_proxy names the host)"

@@ -1,0 +1,19 @@
+"""Variables with the gateway's prefix that are not its own: `list`, a caller, reads them.
+
+None is called like a setting. An environment that a gateway and its callers share must not have a caller show the
+gateway's certificate, or send the gateway's token to whatever it calls.
+"""
+
+from __future__ import annotations
+
+CALLER_VARIABLES = frozenset(
+    {
+        "SWR_GATEWAY_TARGET",
+        "SWR_GATEWAY_TARGET_AUTHORITY",
+        "SWR_GATEWAY_TARGET_TOKEN",
+        "SWR_GATEWAY_TARGET_TLS",
+        "SWR_GATEWAY_TARGET_TLS_CA",
+        "SWR_GATEWAY_TARGET_TLS_CERT",
+        "SWR_GATEWAY_TARGET_TLS_KEY",
+    }
+)

@@ -1,0 +1,115 @@
+"""Commands whose standard output cannot be written to: a full disk, a reader that left, an encoding, a closed one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from commands import Ended, Run, Start
+from gateway.swr.v1 import repos_pb2
+from scripted_gateway import ScriptedGateway, scripted_gateway
+
+FULL = "/dev/full"
+NO_SPACE = "Error: cannot write to standard output: No space left on device\n"
+COMMANDS = [
+    pytest.param(("--help",), id="help"),
+    pytest.param(("--version",), id="version"),
+    pytest.param(("list", "--help"), id="help of a command"),
+    pytest.param(("demo",), id="demo"),
+    pytest.param(("simulate", "--listen", "127.0.0.1:0"), id="simulate"),
+    pytest.param(("check-config", "--region", "cn-north-4"), id="check-config"),
+]
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    async with scripted_gateway() as running:
+        repos = [repos_pb2.Repo(name=f"仓库-{number}") for number in range(1000)]
+        stream = [repos_pb2.StreamReposResponse(repos=repos, next_offset=1000 * (number + 1)) for number in range(20)]
+        running.play(tuple(stream))
+        yield running
+
+
+async def run_into(file: int, start: Start, *arguments: str, **variables: str) -> Ended:
+    command = await start(*arguments, stdout=file, **variables)
+    os.close(file)
+    return await command.ends()
+
+
+def broken_pipe() -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_full_disk_is_one_line(command: tuple[str, ...], start: Start) -> None:
+    ended = await run_into(os.open(FULL, os.O_WRONLY), start, *command)
+    assert ended == Ended(1, "", NO_SPACE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_reader_that_left_is_told_nothing(command: tuple[str, ...], start: Start) -> None:
+    assert await run_into(broken_pipe(), start, *command) == Ended(1, "", "")
+
+
+@pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv"])
+@pytest.mark.parametrize("everything", [(), ("--all",)], ids=["page", "all"])
+async def test_a_list_ends_as_the_others_do(
+    everything: tuple[str, ...], output: str, gateway: ScriptedGateway, start: Start
+) -> None:
+    gateway.play((repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="r")]),))
+    if everything:
+        gateway.play((repos_pb2.StreamReposResponse(repos=[repos_pb2.Repo(name="r")], next_offset=1),))
+    arguments = ("list", "--target", gateway.target, *everything, "--output", output)
+    assert await run_into(os.open(FULL, os.O_WRONLY), start, *arguments) == Ended(1, "", NO_SPACE)
+    assert await run_into(broken_pipe(), start, *arguments) == Ended(1, "", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv"])
+async def test_text_that_the_encoding_does_not_have_is_one_line(
+    output: str, encoding: str, gateway: ScriptedGateway, run: Run
+) -> None:
+    ended = await run(
+        "list", "--target", gateway.target, "--all", "--output", output, "--columns", "name", PYTHONIOENCODING=encoding
+    )
+    assert ended.code == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith("Error: cannot write to standard output: '\\u4ed3' is not in its encoding")
+    assert "PYTHONIOENCODING=utf-8" in line
+
+
+async def test_a_closed_standard_output_is_one_line() -> None:
+    def close() -> None:
+        os.close(1)
+
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "gateway", "check-config", "--region", "cn-north-4"],
+        preexec_fn=close,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: cannot write to standard output: Bad file descriptor\n"
+
+
+async def test_what_cannot_be_told_on_standard_error_changes_nothing(gateway: ScriptedGateway) -> None:
+    rest = repos_pb2.ContentRange(offset=0, count=1, total=5)
+    gateway.play((repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="r")], content_range=rest),))
+    with open(FULL, "w") as full:  # noqa: ASYNC230, PTH123 - nothing is waited for
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "list", "--target", gateway.target, "--output", "csv"),
+            *("--columns", "name"),
+            stdout=subprocess.PIPE,
+            stderr=full,
+        )
+    out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"name\nr\n")
