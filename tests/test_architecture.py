@@ -51,7 +51,7 @@ def depends_on_the_clock(node: ast.AST) -> bool:
         case "sleep":
             return seconds != [0]
         case "timeout":
-            return bool(seconds)
+            return seconds not in ([], [None])
         case "wait":
             return any(keyword.arg == "timeout" for keyword in node.keywords)
         case _:
@@ -78,6 +78,7 @@ def test_no_test_sleeps_or_measures_time() -> None:
         ("time.sleep(seconds)", True),
         ("asyncio.timeout(5)", True),
         ("asyncio.timeout(PATIENCE)", False),
+        ("asyncio.timeout(None)", False),
         ("asyncio.wait_for(event.wait(), 10)", True),
         ("asyncio.wait([task], timeout=0.5)", True),
         ("asyncio.wait([task])", False),

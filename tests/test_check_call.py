@@ -94,8 +94,8 @@ async def test_a_total_that_is_not_told_is_not_made_up(
 async def test_what_is_printed_is_a_file_with_the_settings_still(
     upstream: ScriptedUpstream, tmp_path: Path, run: Run
 ) -> None:
-    ended = await call(run, upstream.url, "--auth", "none", "--timeout", "3s")
-    assert tomllib.loads(ended.out)["attempt_timeout"] == "3s"
+    ended = await call(run, upstream.url, "--auth", "none", "--timeout", "3s", SWR_GATEWAY_ATTEMPT_TIMEOUT="2s")
+    assert tomllib.loads(ended.out)["attempt_timeout"] == "2s"
     (tmp_path / "gateway.toml").write_text(ended.out)
     assert load_settings({}, tmp_path / "gateway.toml").upstream_url == upstream.url
 

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import socket
+import socketserver
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,21 +48,27 @@ async def nobody() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def saying(words: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A server that says the same to everyone, then waits for their end; with None it hangs up at once."""
+    """A server that says the same to everyone, then waits for their end; with None it hangs up at once.
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    In threads: asyncio's server has no word for handshakes that are under way when it closes, and leaves them behind.
+    """
+
+    class Talk(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError), tls.wrap_socket(self.request, server_side=True) if tls else self.request as peer:
+                if words is not None:
+                    peer.sendall(words)
+                    while peer.recv(4096):
+                        pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+        serving.start()
         try:
-            if words is not None:
-                writer.write(words)
-                await writer.drain()
-                await reader.read()
-        except (ConnectionError, ssl.SSLError):
-            pass
+            yield "{}:{}".format(*server.server_address)
         finally:
-            writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            server.shutdown()
+            serving.join()
 
 
 @asynccontextmanager

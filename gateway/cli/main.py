@@ -25,9 +25,9 @@ _COMMANDS = {
 
 
 class _LazyCommands(click.Group):
-    def main(self, *args: Any, **more: Any) -> Any:
+    def __call__(self, *args: Any, **more: Any) -> Any:
         guard_output()
-        return super().main(*args, **more)
+        return super().__call__(*args, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

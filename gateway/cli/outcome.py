@@ -29,11 +29,12 @@ def answer_as_text(outcome: Outcome, reply: repos_pb2.ListReposResponse) -> str:
 def failure_with_remedy(outcome: Outcome, error: GatewayError, auth: Auth) -> str:
     """Return the lines that tell of a failure, and what to mend."""
     who = "IAM" if outcome.is_of_iam else "the upstream"
+    told = failure_as_text(_told(error, outcome.request_id), hint="", resume=0)
     to_mend = remedy(error.cause.reason, auth, is_of_iam=outcome.is_of_iam)
     return (
         f"error: one request to {who}, {outcome.origin}, with auth={auth.value} failed after "
         f"{outcome.seconds * 1000:.0f} ms\n"
-        f"{failure_as_text(_told(error, outcome.request_id), 0)}\n"
+        f"{told}\n"
         f"  to mend: {to_mend}"
     )
 
