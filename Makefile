@@ -117,6 +117,6 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 	@touch $@
 
 clean: ## Remove what was installed or made
-	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
 .PHONY: help install demo run test test-quick lint types format protos check-protos bench lock deploy-check clean
