@@ -14,7 +14,7 @@ from hypothesis import settings
 from commands import Ended, Run, Start, starter
 from gateway.core import breaker
 from gateway.reliability import turns
-from gateway.server import fetching, spans
+from gateway.server import spans
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -69,9 +69,9 @@ async def advance() -> Advance:
 
 @pytest.fixture
 def patient_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a circuit remember attempts, stay open, and see no sick upstream in a caller's haste, for hours."""
-    for owner, name in ((breaker, "WINDOW"), (breaker, "FIRST_COOL_DOWN"), (fetching, "SLOW")):
-        monkeypatch.setattr(owner, name, AGES)
+    """Have a circuit remember attempts, and stay open, for hours."""
+    for name in ("WINDOW", "FIRST_COOL_DOWN"):
+        monkeypatch.setattr(breaker, name, AGES)
 
 
 @asynccontextmanager

@@ -70,7 +70,11 @@ class Served:
 
     async def until_idle(self) -> None:
         """Wait until the gateway serves no call any more, whatever its caller knows of the end."""
-        while await self.metric("calls_in_flight"):
+        await self.until_serving(0)
+
+    async def until_serving(self, calls: int) -> None:
+        """Wait until the gateway serves so many calls and no more."""
+        while await self.metric("calls_in_flight") > calls:
             pass
 
 
@@ -563,24 +567,67 @@ async def test_answers_that_are_no_outage_do_not_open_the_circuit(
     assert len(upstream.requests) == 60
 
 
-async def test_callers_deadlines_do_not_open_the_circuit(serve: Serve, upstream: ScriptedUpstream) -> None:
+async def test_callers_deadlines_do_not_open_the_circuit(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
     upstream.play((Act.STALL,))
     served = await serve(retries=0)
-    while len(upstream.requests) < 20:
-        await asyncio.gather(*(served.list(timeout=0.4) for _ in range(20)), return_exceptions=True)
+    failing = asyncio.gather(*(served.fail(timeout=HOUR / 2) for _ in range(20)))
+    await lose_patience(upstream, advance, 20)
+    assert {failure.reason for failure in await failing} == {"DEADLINE_EXCEEDED"}
+    upstream.play(EMPTY)
+    assert not (await served.list()).repos
+
+
+@pytest.mark.parametrize("given", [{}, {"coalesce": True}], ids=["each by itself", "shared"])
+async def test_cancellations_do_not_open_the_circuit(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, given: Options
+) -> None:
+    upstream.play((Act.STALL,))
+    served = await serve(retries=0, **given)
+    calls = [served.list(str(number)) for number in range(20)]
+    await arrivals(upstream, 20)
+    advance(HOUR)
+    for call in calls:
+        call.cancel()
     await upstream.all_hung_up(20)
     upstream.play(EMPTY)
     assert not (await served.list()).repos
 
 
-async def test_cancellations_do_not_open_the_circuit(serve: Serve, upstream: ScriptedUpstream) -> None:
+async def test_a_shared_request_is_cut_off_by_the_one_who_left_last(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
+    """Who began it waits as long as the gateway lets it, and leaves; who joined it has a deadline, and it passes."""
     upstream.play((Act.STALL,))
-    served = await serve(retries=0)
-    calls = [served.list() for _ in range(20)]
-    await arrivals(upstream, 20)
-    for call in calls:
-        call.cancel()
-    await upstream.all_hung_up(20)
+    served = await serve(retries=0, coalesce=True, timeout="1h", **OPERATED)
+    for number in range(20):
+        first = served.list(str(number))
+        await upstream.all_arrived(number + 1)
+        second = asyncio.ensure_future(served.fail(str(number), timeout=HOUR / 2))
+        await served.until("shared_calls_total", number + 1)
+        first.cancel()
+        await served.until_serving(1)
+        advance(HOUR)
+        assert (await second).reason == "DEADLINE_EXCEEDED"
+    upstream.play(EMPTY)
+    assert not (await served.list()).repos
+
+
+async def test_a_request_that_had_little_of_the_time_is_no_evidence_of_a_slow_upstream(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
+    """Most of the time went by in waiting for what the upstream had asked for itself."""
+    told_to_wait, stalled = told(429, "2700"), (Act.STALL,)
+    served = await serve(retries=1, timeout="1h", **OPERATED)
+    for number in range(20):
+        upstream.play((told_to_wait,), stalled)
+        failing = asyncio.ensure_future(served.fail(str(number)))
+        await served.until("upstream_attempts_total", 2 * number + 1)
+        advance(2702)
+        await upstream.all_arrived(2 * number + 2)
+        advance(HOUR / 4)
+        await failing
     upstream.play(EMPTY)
     assert not (await served.list()).repos
 

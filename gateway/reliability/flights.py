@@ -31,8 +31,12 @@ class _Flight(Progress, Generic[Result]):
         if self._paused is not None:
             self._answer_early(waiter, deadline, *self._paused)
 
+    def leave(self, waiter: asyncio.Future[Result]) -> None:
+        """Let one go; the last one's deadline is what tells who cut the work off."""
+        self._deadline = self.waiters.pop(waiter)
+
     def deadline(self) -> Deadline:
-        """Return when the last one will have left."""
+        """Return when the last one will have left, or was to leave where all are gone."""
         return max(self.waiters.values(), key=lambda deadline: deadline.at, default=super().deadline())
 
     def pause(self, until: float, failure: GatewayError) -> None:
@@ -94,7 +98,7 @@ class Flights(Generic[Result]):
                 spent.add(flight.so_far())
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # who left in this very moment does not hear of it, and that is no warning
-            del flight.waiters[waiter]
+            flight.leave(waiter)
             if not flight.waiters:
                 self._abandon(key, flight)
 

@@ -25,6 +25,9 @@ from gateway.settings.model import Auth, Settings
 from gateway.upstream.iam import IamClient
 from gateway.upstream.tls import UpstreamTls
 
+# Of the time that a request may take. With less, as behind a long wait for a token, none might have answered.
+FAIR_SHARE = 0.5
+
 
 def server_tls(settings: Settings, metrics: Metrics) -> ServerTls | None:
     """Return what ports are secured with; None for plain text."""
@@ -87,7 +90,8 @@ def make_protection(settings: Settings, metrics: Metrics) -> Protection:
         "livemax",
     )
     metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
-    return Protection(turns, breaker, budget, settings.retries)
+    fair_time = min(settings.attempt_timeout, settings.timeout) * FAIR_SHARE
+    return Protection(turns, breaker, budget, settings.retries, fair_time)
 
 
 def make_pages(

@@ -21,16 +21,12 @@ from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry
 from gateway.core.status import BUSY, CREDENTIAL_REJECTED
 from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
-from gateway.reliability.progress import Progress
+from gateway.reliability.progress import Deadline, Progress
 from gateway.reliability.turns import Turn, Turns
 from gateway.server.call import Call
 from gateway.server.tracing import AttemptTrace
 from gateway.upstream.client import Answer, UpstreamClient
 from gateway.upstream.session import host_and_port
-
-# A request that was cut off by those who wait for it has been slow after so many seconds: that says something of the
-# upstream, whereas a caller in a hurry says nothing.
-SLOW = 1.0
 
 # Results in metrics that are no reasons of failures.
 ANSWERED = "ok"
@@ -51,12 +47,14 @@ class Protection:
         breaker: Whether it is left alone.
         budget: How many requests are sent again.
         retries: How often one request is sent again at the most.
+        fair_time: Seconds without an answer that make a time-out of a request which `--timeout` cuts off.
     """
 
     turns: Turns
     breaker: Breaker
     budget: RetryBudget
     retries: int
+    fair_time: float
 
 
 class PageFetcher:
@@ -162,7 +160,7 @@ class PageFetcher:
         breaker, now = self._protection.breaker, asyncio.get_running_loop().time
         if progress.deadline().at - now() < LEAST_TIME:
             await asyncio.sleep(LEAST_TIME)  # who waits for the page runs out of time, unless somebody joins
-        deadline, began = progress.deadline(), now()
+        began = now()
         ticket = breaker.admit(began)
         if ticket is None:
             raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=breaker.remaining(began))
@@ -181,13 +179,17 @@ class PageFetcher:
             result, outcome = error.cause.reason, _outcome_of(error)
             raise
         except asyncio.CancelledError:
-            if now() - began >= SLOW or (now() >= deadline.at and not deadline.by_caller):
+            if self._has_timed_out(progress.deadline(), began, now()):
                 outcome = Outcome.UNAVAILABLE
             raise
         finally:
             breaker.settle(ticket, outcome, now())
             self._note_attempt(progress, result, trace)
         return answer
+
+    def _has_timed_out(self, deadline: Deadline, began: float, ended: float) -> bool:
+        """Tell whether a request that was cut off had its time: what a caller cuts off says nothing of the upstream."""
+        return not deadline.by_caller and ended >= deadline.at and ended - began >= self._protection.fair_time
 
     def _note_attempt(self, progress: Progress, result: str, trace: AttemptTrace) -> None:
         seconds = progress.end()
