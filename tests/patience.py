@@ -11,7 +11,7 @@ from inspect import isawaitable
 
 HOUR = 3600.0
 # Settings of a gateway whose own limits end no call on a machine that stands still for a while.
-PATIENT = {"timeout": "1000h", "attempt_timeout": "1000h"}
+PATIENT = dict.fromkeys(("timeout", "attempt_timeout", "queue_timeout", "circuit_window"), "1000h")
 AGES = 1000 * HOUR
 # Seconds between two questions; nothing depends on how long they are.
 PAUSE = 0.02

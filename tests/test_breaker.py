@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from gateway.core.breaker import Breaker, Outcome, State, Ticket
+from gateway.core.breaker import Breaker, Outcome, Rules, State, Ticket
 
 ANSWERED, UNAVAILABLE, NOTHING = Outcome.ANSWERED, Outcome.UNAVAILABLE, Outcome.NOTHING
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 START = 1000.0
+RULES = Rules()
 # Seconds for which it stays open, but for the tenth that chance adds.
 FIRST, LAST = 5.0, 60.0
 
@@ -31,7 +33,7 @@ def attempt(breaker: Breaker, outcome: Outcome, now: float = START, times: int =
 
 
 def opened(now: float = START) -> Breaker:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, UNAVAILABLE, now, times=20)
     assert breaker.state is OPEN
     return breaker
@@ -59,20 +61,47 @@ def fail_probe(breaker: Breaker, now: float) -> float:
     ],
 )
 def test_it_opens_when_half_of_twenty_or_more_attempts_have_failed(answered: int, failed: int, state: State) -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, ANSWERED, times=answered)
     attempt(breaker, UNAVAILABLE, times=failed)
     assert breaker.state is state
 
 
+@pytest.mark.parametrize(
+    ("rules", "answered", "failed", "state"),
+    [
+        pytest.param(Rules(least_attempts=3), 0, 2, CLOSED, id="fewer than the least"),
+        pytest.param(Rules(least_attempts=3), 0, 3, OPEN, id="the least"),
+        pytest.param(Rules(least_attempts=1), 0, 1, OPEN, id="one"),
+        pytest.param(Rules(ratio=1.0), 1, 1000, CLOSED, id="not all"),
+        pytest.param(Rules(ratio=1.0), 0, 20, OPEN, id="all"),
+        pytest.param(Rules(ratio=0.1), 18, 2, OPEN, id="a tenth"),
+        pytest.param(Rules(least_attempts=math.inf), 0, 10_000, CLOSED, id="never"),
+    ],
+)
+def test_its_rules_tell_how_many_must_fail(rules: Rules, answered: int, failed: int, state: State) -> None:
+    breaker = Breaker(rules)
+    attempt(breaker, ANSWERED, times=answered)
+    attempt(breaker, UNAVAILABLE, times=failed)
+    assert breaker.state is state
+
+
+@pytest.mark.parametrize(("later", "state"), [(3599.0, OPEN), (3600.0, CLOSED)])
+def test_its_rules_tell_how_far_back_it_looks(later: float, state: State) -> None:
+    breaker = Breaker(Rules(window=3600.0))
+    attempt(breaker, UNAVAILABLE, START, times=19)
+    attempt(breaker, UNAVAILABLE, START + later)
+    assert breaker.state is state
+
+
 def test_an_upstream_that_always_answers_never_opens_it() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, ANSWERED, times=1000)
     assert breaker.state is CLOSED
 
 
 def test_an_answer_never_opens_it() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, UNAVAILABLE, times=19)
     attempt(breaker, ANSWERED)
     assert breaker.state is CLOSED
@@ -81,7 +110,7 @@ def test_an_answer_never_opens_it() -> None:
 
 
 def test_while_the_probe_is_under_way_others_are_told_to_wait_a_second() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, UNAVAILABLE, times=20)
     after = breaker.remaining(0.0)
     assert breaker.state_at(after / 2) is OPEN
@@ -100,14 +129,14 @@ def test_while_the_probe_is_under_way_others_are_told_to_wait_a_second() -> None
     ],
 )
 def test_attempts_are_forgotten_when_the_window_has_passed_over_them(later: float, state: State) -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, UNAVAILABLE, START, times=19)
     attempt(breaker, UNAVAILABLE, START + later)
     assert breaker.state is state
 
 
 def test_attempts_are_forgotten_step_by_step() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     for second in range(60):
         attempt(breaker, UNAVAILABLE, START + second)
     assert breaker.state is CLOSED
@@ -118,7 +147,7 @@ def test_attempts_are_forgotten_step_by_step() -> None:
 
 
 def test_an_attempt_counts_for_the_time_at_which_it_ended() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     tickets = [let(breaker, START) for _ in range(20)]
     for ticket in tickets:
         breaker.settle(ticket, UNAVAILABLE, START + 3600)
@@ -126,7 +155,7 @@ def test_an_attempt_counts_for_the_time_at_which_it_ended() -> None:
 
 
 def test_what_was_cut_off_counts_for_nothing() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     attempt(breaker, NOTHING, times=1000)
     attempt(breaker, UNAVAILABLE, times=19)
     assert breaker.state is CLOSED
@@ -149,7 +178,7 @@ def test_open_it_lets_none_through_until_the_time_that_it_tells() -> None:
 
 
 def test_the_time_that_it_tells_is_never_below_nothing() -> None:
-    assert Breaker().remaining(START) == 0
+    assert Breaker(RULES).remaining(START) == 0
     assert opened().remaining(START + 3600) == 0
 
 
@@ -157,6 +186,13 @@ def test_breakers_that_open_together_do_not_probe_together() -> None:
     waits = [opened().remaining(START) for _ in range(100)]
     assert min(waits) < FIRST * 1.02
     assert max(waits) > FIRST * 1.08
+
+
+@pytest.mark.parametrize(("recovered", "state"), [(-1.0, OPEN), (1.0, HALF_OPEN)], ids=["before", "since"])
+def test_an_upstream_that_has_recovered_since_it_opened_is_waited_for_no_longer(recovered: float, state: State) -> None:
+    breaker = opened()
+    breaker.note_recovery(START + recovered)
+    assert breaker.state_at(START + 2) is state
 
 
 # Half open
@@ -232,7 +268,7 @@ def test_a_probe_that_is_cut_off_does_not_double_the_wait() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_result_neither_frees_the_probe_nor_decides(outcome: Outcome) -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     late = [let(breaker, START) for _ in range(50)]
     attempt(breaker, UNAVAILABLE, times=20)
     now = START + breaker.remaining(START)
@@ -247,7 +283,7 @@ def test_a_late_result_neither_frees_the_probe_nor_decides(outcome: Outcome) -> 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_result_neither_closes_nor_prolongs_it_while_it_is_open(outcome: Outcome) -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     late = [let(breaker, START) for _ in range(50)]
     attempt(breaker, UNAVAILABLE, times=20)
     wait = breaker.remaining(START)
@@ -257,7 +293,7 @@ def test_a_late_result_neither_closes_nor_prolongs_it_while_it_is_open(outcome: 
 
 
 def test_a_late_result_does_not_open_it_again_once_it_is_closed() -> None:
-    breaker = Breaker()
+    breaker = Breaker(RULES)
     late = [let(breaker, START) for _ in range(50)]
     attempt(breaker, UNAVAILABLE, times=20)
     now = START + breaker.remaining(START)
@@ -293,7 +329,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.breaker = Breaker()
+        self.breaker = Breaker(RULES)
         self.now = START
         self.state = CLOSED
         self.epoch = 0  # counts the states

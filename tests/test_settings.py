@@ -51,6 +51,11 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "retries": ("0", 0),
     "max_in_flight": ("7", 7),
     "max_queue": ("0", 0),
+    "queue_timeout": ("250ms", 0.25),
+    "circuit": ("false", False),
+    "circuit_ratio": ("0.25", 0.25),
+    "circuit_min_requests": ("5", 5),
+    "circuit_window": ("30s", 30.0),
     "max_response_bytes": ("512KiB", 512 * 1024),
     "prefetch": ("6", 6),
     "cache_ttl": ("1m", 60.0),
@@ -159,6 +164,11 @@ def test_defaults() -> None:
         "retries": 2,
         "max_in_flight": 100,
         "max_queue": 200,
+        "queue_timeout": 1.0,
+        "circuit": True,
+        "circuit_ratio": 0.5,
+        "circuit_min_requests": 20,
+        "circuit_window": 10.0,
         "max_response_bytes": 64 * 1024 * 1024,
         "prefetch": 4,
         "cache_ttl": 0.0,
@@ -447,7 +457,7 @@ def test_a_duration_too_long_for_a_number_is_refused() -> None:
     assert problems_of({**UPSTREAM, "drain_grace": "9" * 400 + "s"})
 
 
-@pytest.mark.parametrize("name", ["timeout", "attempt_timeout"])
+@pytest.mark.parametrize("name", ["timeout", "attempt_timeout", "queue_timeout", "circuit_window"])
 def test_no_time_at_all_is_no_timeout(name: str) -> None:
     assert problems_of({**UPSTREAM, name: "0s"}) == [f"{flag(name)}: must be longer than 0s"]
 
@@ -491,6 +501,14 @@ def test_what_is_no_size(text: str) -> None:
         ("max_in_flight", "0"),
         ("max_in_flight", "-1"),
         ("max_in_flight", "many"),
+        ("circuit_min_requests", "0"),
+        ("circuit_ratio", "0"),
+        ("circuit_ratio", "1.01"),
+        ("circuit_ratio", "-0.5"),
+        ("circuit_ratio", "nan"),
+        ("circuit_ratio", "inf"),
+        ("circuit_ratio", "half"),
+        ("circuit_ratio", ""),
     ],
 )
 def test_a_number_out_of_its_bounds_is_refused(name: str, value: str) -> None:
@@ -728,6 +746,7 @@ def test_no_problem_shows_the_value(name: str, value: object) -> None:
 def test_what_check_config_prints_is_a_file_with_the_same_settings(flags: Mapping[str, str], file: Path) -> None:
     given = {**UPSTREAM, **flags}
     switches = {
+        "circuit": "--no-circuit",
         "coalesce": "--no-coalesce",
         "reflection": "--no-reflection",
         "allow_insecure": "--allow-insecure",

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-# How far back attempts are looked at, in seconds, and in how many steps they are forgotten.
-WINDOW = 10.0
-STEPS = 10
-# Of that many attempts and more, so many must have failed.
-LEAST_ATTEMPTS = 20
-FAILURE_RATIO = 0.5
 # Seconds for which it stays open: doubled each time that the probe fails, up to the last. Up to a tenth is added at
 # random, so that gateways which opened together do not probe together.
 FIRST_COOL_DOWN = 5.0
 LAST_COOL_DOWN = 60.0
 SPREAD = 0.1
 PROBE_TIME = 1.0
+
+# In how many steps attempts are forgotten.
+STEPS = 10
 
 
 class State(Enum):
@@ -38,6 +34,21 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """When a circuit opens.
+
+    Attributes:
+        window: How far back attempts are looked at, in seconds.
+        least_attempts: Attempts within the window without which it stays closed; infinite where it never opens.
+        ratio: Part of them, from 0 to 1, that must have failed.
+    """
+
+    window: float = 10.0
+    least_attempts: float = 20
+    ratio: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """One attempt that was let through, of one generation: the breaker's states are numbered."""
 
@@ -51,18 +62,66 @@ class _Step:
     failures: int = 0
 
 
+class Window:
+    """Attempts that ended of late, and how many of them failed. Times are seconds on a clock that does not go back."""
+
+    __slots__ = ("_attempts", "_failures", "_rules", "_steps")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._steps: list[_Step] = []
+        self._attempts = 0
+        self._failures = 0
+
+    def add(self, failed: bool, now: float) -> None:
+        """Count an attempt."""
+        self._forget(now)
+        if not self._steps or self._steps[-1].began <= now - self._rules.window / STEPS:
+            self._steps.append(_Step(now))
+        step = self._steps[-1]
+        step.attempts += 1
+        step.failures += failed
+        self._attempts += 1
+        self._failures += failed
+
+    def failures(self, now: float) -> int:
+        """Return how many failed."""
+        self._forget(now)
+        return self._failures
+
+    def is_bad(self) -> bool:
+        """Tell whether too many failed, as of the last one that was counted."""
+        return self._attempts >= self._rules.least_attempts and self._failures >= self._rules.ratio * self._attempts
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._steps.clear()
+        self._attempts = self._failures = 0
+
+    def _forget(self, now: float) -> None:
+        while self._steps and self._steps[0].began <= now - self._rules.window:
+            gone = self._steps.pop(0)
+            self._attempts -= gone.attempts
+            self._failures -= gone.failures
+
+
 class Breaker:
     """Counts attempts, not calls. Times are seconds on any one clock that does not go back.
+
+    Args:
+        rules: When it opens.
 
     Attributes:
         state: As of the last attempt.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("_cool_down", "_generation", "_opened_at", "_opened_until", "_probing", "_window", "state")
+
+    def __init__(self, rules: Rules) -> None:
         self.state = State.CLOSED
         self._generation = 0
-        self._steps: deque[_Step] = deque()
-        self._opened_until = 0.0
+        self._window = Window(rules)
+        self._opened_at = self._opened_until = 0.0
         self._cool_down = FIRST_COOL_DOWN
         self._probing = False
 
@@ -87,14 +146,30 @@ class Breaker:
         """Return what the next attempt would meet."""
         return State.HALF_OPEN if self.state is State.OPEN and now >= self._opened_until else self.state
 
+    def is_current(self, ticket: Ticket) -> bool:
+        """Tell whether an attempt began in the present state: others change nothing."""
+        return ticket.generation == self._generation
+
+    def failures(self, now: float) -> int:
+        """Return how many failures are counted while it is closed."""
+        return self._window.failures(now)
+
     def settle(self, ticket: Ticket, outcome: Outcome, now: float) -> None:
         """Learn how an attempt ended. One that began in an earlier state changes nothing."""
-        if ticket.generation != self._generation:
+        if not self.is_current(ticket):
             return
         if self.state is State.HALF_OPEN:
             self._settle_probe(outcome, now)
         elif outcome is not Outcome.NOTHING:
-            self._count(outcome, now)
+            failed = outcome is Outcome.UNAVAILABLE
+            self._window.add(failed, now)
+            if failed and self._window.is_bad():
+                self._open(now)
+
+    def note_recovery(self, at: float) -> None:
+        """Wait no longer where it opened before a time at which the upstream was found to have recovered."""
+        if self._opened_at < at:
+            self._opened_until = min(self._opened_until, at)
 
     def _settle_probe(self, outcome: Outcome, now: float) -> None:
         self._probing = False
@@ -106,25 +181,13 @@ class Breaker:
                 self._cool_down = min(self._cool_down * 2, LAST_COOL_DOWN)
                 self._open(now)
 
-    def _count(self, outcome: Outcome, now: float) -> None:
-        while self._steps and self._steps[0].began <= now - WINDOW:
-            self._steps.popleft()
-        if not self._steps or self._steps[-1].began <= now - WINDOW / STEPS:
-            self._steps.append(_Step(now))
-        step = self._steps[-1]
-        step.attempts += 1
-        step.failures += outcome is Outcome.UNAVAILABLE
-        attempts = sum(step.attempts for step in self._steps)
-        failures = sum(step.failures for step in self._steps)
-        if outcome is Outcome.UNAVAILABLE and attempts >= LEAST_ATTEMPTS and failures >= FAILURE_RATIO * attempts:
-            self._open(now)
-
     def _open(self, now: float) -> None:
         self._enter(State.OPEN)
+        self._opened_at = now
         self._opened_until = now + self._cool_down * random.uniform(1.0, 1.0 + SPREAD)
 
     def _enter(self, state: State) -> None:
         self.state = state
         self._generation += 1
-        self._steps.clear()
+        self._window.clear()
         self._probing = False

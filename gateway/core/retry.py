@@ -55,6 +55,8 @@ class RetryBudget:
         now: Seconds, on the clock that the other methods are told the time of.
     """
 
+    __slots__ = ("_at", "_tokens")
+
     PER_CALL = 0.1
     PER_SECOND = 1.0
     MOST = 10.0
@@ -70,11 +72,32 @@ class RetryBudget:
     def take(self, now: float) -> bool:
         """Tell whether a retry may be sent, and count it if so."""
         self._tokens, self._at = self.tokens(now), now
-        if self._tokens < 1.0 - _ROUNDING:
+        if not self.has_some(now):
             return False
         self._tokens = max(self._tokens - 1.0, 0.0)
         return True
 
+    def has_some(self, now: float) -> bool:
+        """Tell whether a retry may be sent, and count nothing."""
+        return self.tokens(now) >= 1.0 - _ROUNDING
+
     def tokens(self, now: float) -> float:
         """Return how many retries may be sent at once."""
         return min(self._tokens + (now - self._at) * self.PER_SECOND, self.MOST)
+
+
+class CommonRetryBudget(RetryBudget):
+    """Bounds the retries of all tenants together, each of whom has a budget of its own.
+
+    It holds what ten tenants save up, and gains what ten gain by time, so that none can spend what others retry with.
+    """
+
+    __slots__ = ()
+
+    PER_SECOND = 10.0
+    MOST = 100.0
+
+
+def take_from_both(own: RetryBudget, common: RetryBudget, now: float) -> bool:
+    """Tell whether a tenant's retry may be sent, and count it in both budgets if so."""
+    return own.has_some(now) and common.take(now) and own.take(now)

@@ -55,6 +55,13 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         """
         return bytes(IDENTITY_BYTES)
 
+    def tenant(self, metadata: Mapping[str, str]) -> bytes:
+        """Return who has to answer for what a call does at the upstream, as 16 bytes at the most.
+
+        There is one tenant where calls use the gateway's own credential, whatever its token is at the time.
+        """
+        return b""
+
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return what to try once more with, now that the upstream rejected a sign-in; None if there is nothing.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 
-from gateway.core.breaker import Breaker, State
+from gateway.core.breaker import Rules, State
+from gateway.core.circuits import Circuits
 from gateway.core.convert import PageConverter
 from gateway.core.iam import IamUser
-from gateway.core.retry import RetryBudget
+from gateway.core.retry import CommonRetryBudget, RetryBudget
+from gateway.core.tenants import Tenants
 from gateway.credentials.access_key import AccessKey, AccessKeySigner
 from gateway.credentials.base import Credential
 from gateway.credentials.iam import IamToken
@@ -76,9 +79,12 @@ def make_iam_client(settings: Settings, tls: UpstreamTls) -> IamClient:
 
 def make_protection(settings: Settings, metrics: Metrics) -> Protection:
     """Return what stands between calls and the upstream, watched by metrics."""
-    turns, breaker = Turns(settings.max_in_flight, settings.max_queue), Breaker()
+    is_shared = settings.auth is Auth.PASSTHROUGH
     now = asyncio.get_running_loop().time
-    budget = RetryBudget(now())
+    rules = _circuit_rules(settings)
+    tenants, circuits = Tenants(rules), Circuits(rules)
+    turns = Turns(settings.max_in_flight, settings.max_queue, settings.queue_timeout, is_shared=is_shared)
+    budget = CommonRetryBudget(now()) if is_shared else RetryBudget(now())
     metrics.watch("upstream_in_flight", "Requests to the upstream under way.", lambda: turns.taken)
     metrics.watch("upstream_in_flight_limit", "How many there may be.", lambda: settings.max_in_flight)
     metrics.watch("upstream_queue", "Calls that wait for a turn at the upstream.", lambda: turns.queued)
@@ -86,12 +92,25 @@ def make_protection(settings: Settings, metrics: Metrics) -> Protection:
     metrics.watch(
         "upstream_circuit_open",
         "1 while the upstream is left alone.",
-        lambda: breaker.state_at(now()) is State.OPEN,
+        lambda: circuits.state_at(now()) is State.OPEN,
         "livemax",
+    )
+    metrics.watch(
+        "upstream_circuit_open_tenants", "Credentials whose own circuit is open.", lambda: tenants.left_alone(now())
     )
     metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
     fair_time = min(settings.attempt_timeout, settings.timeout) * FAIR_SHARE
-    return Protection(turns, breaker, budget, settings.retries, fair_time)
+    return Protection(tenants, turns, circuits, budget, settings.retries, fair_time)
+
+
+def circuit_remark(protection: Protection, settings: Settings, now: float) -> str:
+    """Return what operators should know of the circuit, in words."""
+    if not settings.circuit:
+        return "upstream circuit: off"
+    state, left_alone = protection.circuits.state_at(now).value, protection.tenants.left_alone(now)
+    if settings.auth is not Auth.PASSTHROUGH or not left_alone:
+        return f"upstream circuit: {state}"
+    return f"upstream circuit: {state}, open for single credentials: {left_alone}"
 
 
 def make_pages(
@@ -111,6 +130,11 @@ def make_pages(
         flights=Flights(metrics) if settings.coalesce else None,
         metrics=metrics,
     )
+
+
+def _circuit_rules(settings: Settings) -> Rules:
+    least = settings.circuit_min_requests if settings.circuit else math.inf
+    return Rules(settings.circuit_window, least, settings.circuit_ratio)
 
 
 def _access_key(settings: Settings) -> AccessKey:

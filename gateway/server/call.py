@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from gateway.core.tenants import Tenant
 from gateway.reliability.progress import Spent
 from gateway.server.tracing import CallTrace, Tracing
 
@@ -35,6 +36,7 @@ class Call:
         rows: Repositories that it was given.
         from_cache: `hit` or `stale`, where its reply is a remembered one.
         spent: What it took at the upstream, all its pages together.
+        tenant: Whose credential it uses, once it is known.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Call:
     rows: int = 0
     from_cache: str = ""
     spent: Spent = field(default_factory=Spent)
+    tenant: Tenant | None = None
 
 
 def begin_call(method: str, metadata: Iterable[tuple[str, str | bytes]], tracing: Tracing) -> Call:

@@ -9,7 +9,8 @@ from typing import Any
 
 from google.rpc import code_pb2
 
-from gateway.core.breaker import Breaker, Outcome
+from gateway.core.breaker import Outcome
+from gateway.core.circuits import Circuits
 from gateway.core.errors import (
     CREDENTIAL_UNAVAILABLE,
     GATEWAY_OVERLOADED,
@@ -17,8 +18,9 @@ from gateway.core.errors import (
     UPSTREAM_TIMEOUT,
     GatewayError,
 )
-from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry
+from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry, take_from_both
 from gateway.core.status import BUSY, CREDENTIAL_REJECTED
+from gateway.core.tenants import Tenant, Tenants
 from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress
@@ -43,15 +45,17 @@ class Protection:
     """What stands between calls and an upstream that has trouble: one for each upstream.
 
     Attributes:
+        tenants: Whose credentials calls use.
         turns: How many requests it gets at once.
-        breaker: Whether it is left alone.
-        budget: How many requests are sent again.
+        circuits: Whether it is left alone.
+        budget: How many requests of all tenants are sent again.
         retries: How often one request is sent again at the most.
         fair_time: Seconds without an answer that make a time-out of a request which `--timeout` cuts off.
     """
 
+    tenants: Tenants
     turns: Turns
-    breaker: Breaker
+    circuits: Circuits
     budget: RetryBudget
     retries: int
     fair_time: float
@@ -76,9 +80,9 @@ class PageFetcher:
         self._metrics = metrics
         self._known_series: dict[tuple[int, str], tuple[Any, Any]] = {}
 
-    def take_spare_turn(self) -> Turn | None:
+    def take_spare_turn(self, call: Call) -> Turn | None:
         """Take a turn for a page that nobody waits for yet; None where others have taken or want them all."""
-        return self._protection.turns.take_spare()
+        return self._protection.turns.take_spare(self._tenant_of(call).key)
 
     async def fetch(self, target: str, call: Call, progress: Progress, turn: Turn | None = None) -> Answer:
         """Fetch one page, by as many requests as make sense.
@@ -95,7 +99,8 @@ class PageFetcher:
         Raises:
             GatewayError: There is no page, for any reason: the last that was met.
         """
-        self._protection.budget.note_call()
+        for budget in (self._tenant_of(call).budget, self._protection.budget):
+            budget.note_call()
         while True:
             progress.waiting_for, progress.phase = CREDENTIAL_UNAVAILABLE, ""
             sign_in = await self._credential.sign_in(target, call.metadata)
@@ -105,7 +110,7 @@ class PageFetcher:
                 if error.cause in _NOT_SENT and progress.failure is not None:
                     raise progress.failure from error
                 progress.failure, progress.phase = error, ""
-                delay = await self._delay_before_retry(error, sign_in, progress)
+                delay = await self._delay_before_retry(error, call, sign_in, progress)
                 if delay is None:
                     raise
             else:
@@ -114,7 +119,9 @@ class PageFetcher:
             progress.pause(asyncio.get_running_loop().time() + delay, progress.failure)
             await asyncio.sleep(delay)
 
-    async def _delay_before_retry(self, error: GatewayError, sign_in: SignIn, progress: Progress) -> float | None:
+    async def _delay_before_retry(
+        self, error: GatewayError, call: Call, sign_in: SignIn, progress: Progress
+    ) -> float | None:
         """Return the seconds after which to send the request again; None where the failure is the answer."""
         # Any 401: a token dies at once when its user's password or permissions change, and SWR, the API gateway,
         # Keystone and proxies each have other words for it, or none.
@@ -124,7 +131,7 @@ class PageFetcher:
                 return 0.0
         now = asyncio.get_running_loop().time()
         delay = delay_before_retry(error, progress.attempts, self._protection.retries, progress.deadline().at - now)
-        if delay is not None and not self._protection.budget.take(now):
+        if delay is not None and not take_from_both(self._tenant_of(call).budget, self._protection.budget, now):
             self._metrics.retries_refused.inc()
             return None
         return delay
@@ -140,30 +147,28 @@ class PageFetcher:
 
     async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress, turn: Turn | None) -> Answer:
         if turn is None or not turn.is_held:
-            turn = await self._queue_for_turn(progress)
+            turn = await self._queue_for_turn(call, progress)
         try:
             return await self._through_circuit(target, call, sign_in, progress)
         finally:
             turn.give_back()
 
-    async def _queue_for_turn(self, progress: Progress) -> Turn:
-        turns = self._protection.turns
+    async def _queue_for_turn(self, call: Call, progress: Progress) -> Turn:
         progress.waiting_for, progress.phase = GATEWAY_OVERLOADED, "queue"
         progress.begin("queued")
         try:
-            await turns.take()
+            return await self._protection.turns.take(self._tenant_of(call).key)
         finally:
             progress.end()
-        return Turn(turns)
 
     async def _through_circuit(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
-        breaker, now = self._protection.breaker, asyncio.get_running_loop().time
+        circuits, tenant, now = self._protection.circuits, self._tenant_of(call), asyncio.get_running_loop().time
         if progress.deadline().at - now() < LEAST_TIME:
             await asyncio.sleep(LEAST_TIME)  # who waits for the page runs out of time, unless somebody joins
         began = now()
-        ticket = breaker.admit(began)
-        if ticket is None:
-            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=breaker.remaining(began))
+        passed = circuits.admit(tenant, began)
+        if passed is None:
+            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=circuits.remaining(tenant, began))
         if progress.failure is not None:
             self._metrics.retries.labels(progress.failure.cause.reason).inc()
         trace = call.trace.begin_attempt(target, progress.attempts)
@@ -183,9 +188,15 @@ class PageFetcher:
                 outcome = Outcome.UNAVAILABLE
             raise
         finally:
-            breaker.settle(ticket, outcome, now())
+            circuits.settle(passed, outcome, now())
             self._note_attempt(progress, result, trace)
         return answer
+
+    def _tenant_of(self, call: Call) -> Tenant:
+        if call.tenant is None:
+            key = self._credential.tenant(call.metadata)
+            call.tenant = self._protection.tenants.get(key, asyncio.get_running_loop().time())
+        return call.tenant
 
     def _has_timed_out(self, deadline: Deadline, began: float, ended: float) -> bool:
         """Tell whether a request that was cut off had its time: what a caller cuts off says nothing of the upstream."""

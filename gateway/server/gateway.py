@@ -18,7 +18,14 @@ from gateway.core.convert import PageConverter
 from gateway.metrics import Metrics
 from gateway.server.access_log import AccessLog
 from gateway.server.admin import Admin
-from gateway.server.assembly import make_credential, make_pages, make_protection, server_tls, upstream_tls
+from gateway.server.assembly import (
+    circuit_remark,
+    make_credential,
+    make_pages,
+    make_protection,
+    server_tls,
+    upstream_tls,
+)
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
@@ -233,7 +240,7 @@ class Gateway:
 
         A sick upstream is worth a remark, and no more: it would take every gateway out of the mesh.
         """
-        return (f"upstream circuit: {self._protection.breaker.state_at(time.monotonic()).value}",)
+        return (circuit_remark(self._protection, self._settings, time.monotonic()),)
 
     async def _announce_token(self, available: bool) -> None:
         await self._health.hinder(NO_TOKEN, hinders=not available)

@@ -102,7 +102,7 @@ class RepoServicer:
 
         def begin(page: Page, is_ahead: bool) -> asyncio.Task[Fetched] | None:
             """Fetch a page; one that is not needed yet takes a turn that is free, and does not queue for one."""
-            turn = self._fetcher.take_spare_turn() if is_ahead else None
+            turn = self._fetcher.take_spare_turn(call) if is_ahead else None
             if is_ahead and turn is None:
                 return None
             fetching = asyncio.create_task(fetch(page, turn))

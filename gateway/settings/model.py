@@ -24,6 +24,7 @@ from gateway.settings.types import (
     Number,
     PositiveDuration,
     Printable,
+    Ratio,
     Size,
     Unset,
     Workers,
@@ -123,6 +124,15 @@ class Settings(BaseModel):
     retries: Number = Field(2, le=10, description="How often a failed upstream request is sent again at the most.")
     max_in_flight: Count = Field(MAX_IN_FLIGHT, description="Upstream requests at once.")
     max_queue: Number = Field(200, description="Calls that may wait for one of those.")
+    queue_timeout: PositiveDuration = Field(
+        1.0, description="Longest wait of a call for one of those, where its credential has its share of them."
+    )
+    circuit: bool = Field(True, description="Leave an upstream alone that fails: a circuit breaker.")
+    circuit_ratio: Ratio = Field(0.5, description="Part of the upstream requests whose failure opens the circuit.")
+    circuit_min_requests: Count = Field(
+        20, description="Upstream requests within --circuit-window without which it stays closed."
+    )
+    circuit_window: PositiveDuration = Field(10.0, description="How far back it looks at upstream requests.")
     max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
     prefetch: Count = Field(
         default_factory=lambda data: min(PREFETCH, data["max_in_flight"]),

@@ -151,6 +151,7 @@ CallDuration = Annotated[PositiveDuration, AfterValidator(_check_call)]
 Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
 Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
+Ratio = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
 Workers = Annotated[int, BeforeValidator(_read_workers), BeforeValidator(_refuse_bool), Field(ge=1, le=MOST_WORKERS)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_names), PlainSerializer(",".join)
