@@ -75,14 +75,16 @@ class Window:
 
     def add(self, failed: bool, now: float) -> None:
         """Count an attempt."""
-        self._forget(now)
-        if not self._steps or self._steps[-1].began <= now - self._rules.window / STEPS:
-            self._steps.append(_Step(now))
-        step = self._steps[-1]
-        step.attempts += 1
-        step.failures += failed
+        window, steps = self._rules.window, self._steps
+        if steps and steps[0].began <= now - window:
+            self._forget(now)
+        if not steps or steps[-1].began <= now - window / STEPS:
+            steps.append(_Step(now))
+        steps[-1].attempts += 1
         self._attempts += 1
-        self._failures += failed
+        if failed:
+            steps[-1].failures += 1
+            self._failures += 1
 
     def failures(self, now: float) -> int:
         """Return how many failed."""

@@ -23,33 +23,24 @@ Waiter = TypeVar("Waiter")
 RESERVE = 9
 
 
-class _Tenant(Generic[Waiter]):
-    """Who holds slots or waits for some."""
-
-    __slots__ = ("held", "waiters")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
-
-
-class _Ranking(Generic[Waiter]):
+class _Ranking:
     """Tenants by a number; those with the same one in the order in which they came to it."""
 
     def __init__(self, best: Callable[[Iterable[int]], int]) -> None:
         self._best = best
-        self._ranks: dict[int, OrderedDict[_Tenant[Waiter], None]] = {}
+        self._ranks: dict[int, OrderedDict[bytes, None]] = {}
 
-    def add(self, tenant: _Tenant[Waiter], number: int) -> None:
-        self._ranks.setdefault(number, OrderedDict())[tenant] = None
+    def move(self, key: bytes, old: int | None, new: int | None) -> None:
+        """Give a tenant another number; None where it comes, or goes."""
+        if old is not None:
+            rank = self._ranks[old]
+            del rank[key]
+            if not rank:
+                del self._ranks[old]
+        if new is not None:
+            self._ranks.setdefault(new, OrderedDict())[key] = None
 
-    def remove(self, tenant: _Tenant[Waiter], number: int) -> None:
-        rank = self._ranks[number]
-        del rank[tenant]
-        if not rank:
-            del self._ranks[number]
-
-    def first(self) -> _Tenant[Waiter] | None:
+    def first(self) -> bytes | None:
         return next(iter(self._ranks[self._best(self._ranks)])) if self._ranks else None
 
 
@@ -72,94 +63,79 @@ class FairLimiter(Generic[Waiter]):
         self._slots = slots
         self._most_waiting = most_waiting
         self._is_shared = is_shared
-        self._tenants: dict[bytes, _Tenant[Waiter]] = {}
-        self._by_held = _Ranking[Waiter](min)
-        self._by_waiters = _Ranking[Waiter](max)
+        self._held: dict[bytes, int] = {}  # of those who hold any
+        self._queues: dict[bytes, OrderedDict[Waiter, None]] = {}  # of those who wait
+        self._by_held = _Ranking(min)
+        self._by_waiters = _Ranking(max)
 
     def try_acquire(self, key: bytes) -> bool:
         """Take a slot for a tenant if there is one for it now."""
-        tenant = self._tenants.get(key)
-        if not self._may_hold_more(tenant.held if tenant else 0):
+        if not self._may_hold_more(self._held.get(key, 0)):
             return False
-        if tenant is None:
-            tenant = self._tenants[key] = _Tenant()
-        self._hold(tenant, 1)
+        self._hold(key, 1)
         return True
 
     def release(self, key: bytes) -> None:
         """Give a slot of a tenant back, for `next_waiter` to hand on."""
-        tenant = self._tenants[key]
-        self._hold(tenant, -1)
-        self._forget_if_gone(key, tenant)
+        self._hold(key, -1)
 
     def enqueue(self, key: bytes, waiter: Waiter) -> Waiter | None:
         """Let a tenant's waiter wait; return who has to leave for it, which may be that very one."""
-        tenant = self._tenants.get(key) or _Tenant()
         gives_way = None
         if self.waiting >= self._most_waiting:
             longest = self._by_waiters.first()
-            if longest is None or len(longest.waiters) <= len(tenant.waiters) + 1:
+            if longest is None or len(self._queues[longest]) <= len(self._queues.get(key, ())) + 1:
                 return waiter
-            gives_way = next(reversed(longest.waiters))
-            self._take_out(longest, gives_way)
-        self._tenants[key] = tenant
-        self._put_in(tenant, waiter)
+            gives_way = next(reversed(self._queues[longest]))
+            self.dequeue(longest, gives_way)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = OrderedDict()
+            self._by_held.move(key, None, self._held.get(key, 0))
+        queue[waiter] = None
+        self.waiting += 1
+        self._by_waiters.move(key, len(queue) - 1 or None, len(queue))
         return gives_way
 
     def dequeue(self, key: bytes, waiter: Waiter) -> bool:
         """Take a waiter out that waits no more; tell whether it was still there."""
-        tenant = self._tenants.get(key)
-        if tenant is None or waiter not in tenant.waiters:
+        queue = self._queues.get(key)
+        if queue is None or waiter not in queue:
             return False
-        self._take_out(tenant, waiter)
-        self._forget_if_gone(key, tenant)
+        del queue[waiter]
+        self.waiting -= 1
+        self._by_waiters.move(key, len(queue) + 1, len(queue) or None)
+        if not queue:
+            del self._queues[key]
+            self._by_held.move(key, self._held.get(key, 0), None)
         return True
 
     def next_waiter(self) -> Waiter | None:
         """Take a free slot for who is next, and return that waiter; None where nobody may take one."""
-        tenant = self._by_held.first()
-        if tenant is None or not self._may_hold_more(tenant.held):
+        key = self._by_held.first()
+        if key is None or not self._may_hold_more(self._held.get(key, 0)):
             return None
-        waiter = next(iter(tenant.waiters))
-        self._take_out(tenant, waiter)
-        self._hold(tenant, 1)
+        waiter = next(iter(self._queues[key]))
+        self.dequeue(key, waiter)
+        self._hold(key, 1)
         return waiter
 
     def is_owed(self, key: bytes) -> bool:
         """Tell whether a tenant holds less than its share, which is the same for all who hold slots or wait."""
-        return self._tenants[key].held < self._slots // len(self._tenants)
+        tenants = len(self._held.keys() | self._queues.keys())
+        return self._held.get(key, 0) < self._slots // tenants
 
     def _may_hold_more(self, held: int) -> bool:
         if not self.free:
             return False
         return not held or not self._is_shared or held < RESERVE * (self.free - 1)
 
-    def _hold(self, tenant: _Tenant[Waiter], more: int) -> None:
-        if tenant.waiters:
-            self._by_held.remove(tenant, tenant.held)
-        tenant.held += more
+    def _hold(self, key: bytes, more: int) -> None:
+        before = self._held.get(key, 0)
         self.free -= more
-        if tenant.waiters:
-            self._by_held.add(tenant, tenant.held)
-
-    def _put_in(self, tenant: _Tenant[Waiter], waiter: Waiter) -> None:
-        if tenant.waiters:
-            self._by_waiters.remove(tenant, len(tenant.waiters))
+        if before + more:
+            self._held[key] = before + more
         else:
-            self._by_held.add(tenant, tenant.held)
-        tenant.waiters[waiter] = None
-        self._by_waiters.add(tenant, len(tenant.waiters))
-        self.waiting += 1
-
-    def _take_out(self, tenant: _Tenant[Waiter], waiter: Waiter) -> None:
-        self._by_waiters.remove(tenant, len(tenant.waiters))
-        del tenant.waiters[waiter]
-        if tenant.waiters:
-            self._by_waiters.add(tenant, len(tenant.waiters))
-        else:
-            self._by_held.remove(tenant, tenant.held)
-        self.waiting -= 1
-
-    def _forget_if_gone(self, key: bytes, tenant: _Tenant[Waiter]) -> None:
-        if not tenant.held and not tenant.waiters:
-            del self._tenants[key]
+            del self._held[key]
+        if key in self._queues:
+            self._by_held.move(key, before, before + more)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.core.breaker import Breaker, Outcome, Rules, State
 from gateway.core.retry import RetryBudget
 
-# Those who called last are known, at less than a KiB each; of others nothing is, which is no more than of newcomers.
+# Those who called last are known, at 1.5 KiB each and less; of others no more is than of newcomers.
 MOST_TENANTS = 10_000
 
 
