@@ -249,9 +249,8 @@ class AnyOrder(RuleBasedStateMachine):
                 self.held[waiter[0]] += 1
         assert not self.waiting
         assert (self.dealt.free, self.dealt.waiting) == (self.slots, 0)
-        assert not (
-            self.dealt._held or self.dealt._queues or self.dealt._by_held._ranks or self.dealt._by_waiters._ranks
-        )
+        known = (self.dealt._held, self.dealt._queues, self.dealt._by_held._ranks, self.dealt._by_waiters._ranks)
+        assert not any(known)
 
 
 AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
