@@ -37,12 +37,12 @@ class Served:
     admin: str | None
     upstream: ScriptedUpstream
 
-    def list(self, token: str, name: str = "", **options: Any) -> Any:
+    def call(self, token: str, name: str = "", **options: Any) -> Any:
         request = repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(name=name))
         return self.stub.ListRepos(request, metadata=(("x-auth-token", token),), **options)
 
     async def fail(self, token: str, name: str = "", **options: Any) -> Failure:
-        return await failure_of(self.list(token, name, **options))
+        return await failure_of(self.call(token, name, **options))
 
     async def reasons(self, token: str, times: int) -> list[str]:
         """Make so many calls that fail, one by one; return why."""
@@ -50,7 +50,7 @@ class Served:
 
     async def succeed(self, token: str, times: int = 1) -> None:
         """Make so many calls at once; all of them must be answered."""
-        await asyncio.gather(*(self.list(token, str(number)) for number in range(times)))
+        await asyncio.gather(*(self.call(token, str(number)) for number in range(times)))
 
     async def look(self, path: str) -> str:
         async with aiohttp.request("GET", f"http://{self.admin}{path}", raise_for_status=True) as response:
@@ -137,7 +137,7 @@ async def test_a_tenant_that_cuts_its_probes_off_leaves_them_to_others(
         for token in ("sick", "ill"):
             await served.reasons(token, 20)
         upstream.play((Act.STALL,))
-        probe = served.list("hasty")
+        probe = served.call("hasty")
         await upstream.all_arrived(31)
         probe.cancel()
         await upstream.all_hung_up(1)
@@ -204,7 +204,7 @@ async def test_four_hundred_slow_calls_of_one_tenant_push_nobody_else_out(upstre
     release = asyncio.Event()
     upstream.play((release, EMPTY))
     async with serving(upstream) as served:
-        slow = [asyncio.ensure_future(served.list("slow", str(number)).code()) for number in range(400)]
+        slow = [asyncio.ensure_future(served.call("slow", str(number)).code()) for number in range(400)]
         await served.until("upstream_queue", 200)
         await upstream.all_arrived(90)
         upstream.play(EMPTY)
@@ -221,11 +221,11 @@ async def test_the_next_free_turn_is_a_newcomers(upstream: ScriptedUpstream) -> 
     release = asyncio.Event()
     upstream.play((release, EMPTY))
     async with serving(upstream, max_in_flight=1) as served:
-        calls = [served.list("busy", "first")]
+        calls = [served.call("busy", "first")]
         await upstream.all_arrived(1)
-        calls += [served.list("busy", str(number)) for number in range(10)]
+        calls += [served.call("busy", str(number)) for number in range(10)]
         await served.until("upstream_queue", 10)
-        calls.append(served.list("new"))
+        calls.append(served.call("new"))
         await served.until("upstream_queue", 11)
         release.set()
         await asyncio.gather(*calls)
@@ -236,9 +236,9 @@ async def test_who_has_less_than_its_share_of_turns_waits_longer_than_others_may
     release = asyncio.Event()
     upstream.play((release, EMPTY))
     async with serving(upstream, max_in_flight=4, queue_timeout="1ms") as served:
-        busy = [served.list("busy", str(number)) for number in range(3)]
+        busy = [served.call("busy", str(number)) for number in range(3)]
         await upstream.all_arrived(3)
-        owed = [served.list("owed", str(number)) for number in range(2)]
+        owed = [served.call("owed", str(number)) for number in range(2)]
         await upstream.all_arrived(4)
         await served.until("upstream_queue", 1)
         assert (await served.fail("busy")).reason == "GATEWAY_OVERLOADED"
@@ -253,7 +253,7 @@ async def test_a_tenant_alone_leaves_turns_to_others_and_one_with_the_gateways_o
     upstream.play((Act.STALL,))
     for auth, taken in (("passthrough", 9), ("none", 10)):
         async with serving(upstream, auth=auth, max_in_flight=10) as served:
-            calls = [served.list("busy", str(number)) for number in range(20)]
+            calls = [served.call("busy", str(number)) for number in range(20)]
             await served.until("upstream_queue", 20 - taken)
             assert await served.metric("upstream_in_flight") == taken
             for call in calls:
