@@ -377,15 +377,15 @@ def upstream() -> list[Panel]:
         ),
         graph(
             "Retry budget",
-            "Retries that may be sent at once, 10 a worker at the most. Near 0 for minutes: more than one request in "
-            "ten fails.",
+            "Retries that may be sent at once, 10 a worker at the most (`passthrough`: 100). Near 0 for minutes: more "
+            "than one request in ten fails.",
             [query(f"swr_gateway_upstream_retry_budget{{{ONE}}}", "{{instance}}")],
             thresholds=steps((1, GREEN), base=RED),
         ),
         states(
             "Circuit, by gateway",
             "Red while a gateway leaves the upstream alone, because half of its requests failed. All of them red: it "
-            "is the upstream. One of them red: it is that gateway's network.",
+            "is the upstream. One of them red: it is that gateway's network. With `passthrough`: for all tokens.",
             query(f"swr_gateway_upstream_circuit_open{{{ONE}}}", "{{instance}}"),
             {"0": ("closed", GREEN), "1": ("open", RED)},
         ),
@@ -427,8 +427,8 @@ def full() -> list[Panel]:
         ),
         graph(
             "Queue",
-            "Calls that wait for a turn, for a second at the most, and how many may (`--max-queue`). It is empty "
-            "unless all turns are taken.",
+            "Calls that wait for a turn, for `--queue-timeout` at the most, and how many may (`--max-queue`). It is "
+            "empty unless all turns are taken, but for those that are kept for other tokens.",
             [
                 query(f"swr_gateway_upstream_queue{{{ONE}}}", "{{instance}}"),
                 query(f"max(swr_gateway_upstream_queue_limit{{{ONE}}})", "limit of one"),
