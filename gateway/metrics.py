@@ -60,6 +60,8 @@ class Metrics:
         attempts: Requests to the upstream that have ended, by `result`: `ok`, the reason of the failure, or `CUT_OFF`
             where nobody waited for them any more.
         retries: Those that were sent again, by the reason (`cause`) of the failure before.
+        resends: Those that were sent again over a fresh connection because a kept one was stale, by the `cause`.
+        discarded: Kept connections that were closed because something arrived on them without a request.
         retries_refused: Those that were not, because the budget was spent.
         shared_calls: Calls that joined the upstream request of an identical one.
         cached_pages: Replies that were remembered ones, by `how`: `hit` or `stale`.
@@ -126,6 +128,14 @@ class Metrics:
         self.retries = self._counter("swr_gateway_upstream_retries", "Requests that were sent again.", "cause")
         self.retries_refused = self._counter(
             "swr_gateway_upstream_retries_refused", "Requests that were not sent again, because the budget was spent."
+        )
+        self.resends = self._counter(
+            "swr_gateway_upstream_resends",
+            "Requests sent again over a fresh connection: a kept one was stale.",
+            "cause",
+        )
+        self.discarded = self._counter(
+            "swr_gateway_upstream_discarded_connections", "Kept connections on which something arrived unasked."
         )
         self.shared_calls = self._counter(
             "swr_gateway_shared_calls", "Calls that joined the request of an identical one."

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from commands import Ended, Run, Start, starter
 from gateway.core import breaker
+from gateway.reliability import timeouts
 from gateway.server import spans
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
@@ -27,6 +28,8 @@ settings.load_profile("patient")
 
 # So does what the gateway waits for; where such a limit is what a test is about, the test sets it.
 bodies.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
+# No timer is so late that the gateway must have stood still.
+timeouts.LATE = AGES
 
 Connect = Callable[..., Awaitable[grpc.aio.Channel]]
 

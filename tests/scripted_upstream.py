@@ -27,11 +27,12 @@ Script = tuple[Step, ...]
 
 @dataclass
 class Request:
-    """A request as it arrived: the target byte for byte, header names in lower case."""
+    """A request as it arrived: its target byte for byte, header names in lower case, its number on its connection."""
 
     method: str
     target: str
     headers: dict[str, str]
+    nth: int = 1
 
     def clause(self, key: str) -> str:
         """Return the value of one clause of the filter."""
@@ -48,8 +49,10 @@ class ScriptedUpstream:
 
     Attributes:
         url: Where it listens.
+        choose: Returns the script of a request, where one does not follow another.
         requests: What it was asked.
         connections: Connections that were opened to it.
+        open: Those that are open.
         arrived: Set when a request has arrived.
         stalled: Set when a script has come to its stall: all before that is written.
         hung_up: Set when a client has closed a connection on which an answer was due.
@@ -59,7 +62,9 @@ class ScriptedUpstream:
     url: str = ""
     scripts: list[Script] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    choose: Callable[[Request], Script] | None = None
     connections: int = 0
+    open: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,17 +92,25 @@ class ScriptedUpstream:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
+        nth = 0
         try:
             while request := await _read_request(reader):
+                request.nth = nth = nth + 1
                 self.requests.append(request)
                 self.arrived.set()
-                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-                if not await self._act(script, request, reader, writer):
+                if not await self._act(self._script(request), request, reader, writer):
                     return
         except ConnectionError:
             self._note_hang_up()
         finally:
+            self.open -= 1
             writer.close()
+
+    def _script(self, request: Request) -> Script:
+        if self.choose is not None:
+            return self.choose(request)
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
     async def _act(
         self, script: Script, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

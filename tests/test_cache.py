@@ -344,7 +344,7 @@ ANSWERS: list[Any] = [
 async def test_the_last_page_stands_in_for_one_that_cannot_be_had_at_this_time(
     upstream: ScriptedUpstream, clock: Clock, advance: Advance, script: tuple[Any, ...]
 ) -> None:
-    upstream.play((*named("good"),), script)
+    upstream.play(page('[{"name":"good"}]', {"Connection": "close"}), script)
 
     async def end(call: Coroutine[Any, Any, Any], arrivals: int) -> Any:
         ending = asyncio.create_task(call)

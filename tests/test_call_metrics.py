@@ -127,7 +127,7 @@ async def test_calls_in_flight_are_those_that_are_being_served(upstream: Scripte
 async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(
     upstream: ScriptedUpstream, advance: Advance
 ) -> None:
-    upstream.play(page("[]"), answer(503), (Act.STALL,))
+    upstream.play(page("[]"), answer(503, "", {"Connection": "close"}), (Act.STALL,))
     async with watched(upstream, retries=1, attempt_timeout="1h") as gateway:
         await gateway.stub.ListRepos(REQUEST)
         call = gateway.stub.ListRepos(REQUEST)

@@ -85,17 +85,6 @@ async def test_a_fault_is_told_by_its_reason_and_phase(
     assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
 
 
-@pytest.mark.parametrize("script", [(Act.CLOSE,), (Act.RESET,)], ids=["close", "reset"])
-async def test_a_request_is_never_sent_a_second_time_by_itself(
-    connect: Connect, upstream: ScriptedUpstream, script: Script
-) -> None:
-    upstream.play(page("[]"), script)
-    stub = RepoServiceStub(await connect(upstream.url))
-    await stub.ListRepos(REQUEST)
-    assert (await failure_of(stub.ListRepos(REQUEST))).reason == "UPSTREAM_CONNECTION_LOST"
-    assert len(upstream.requests) == 2
-
-
 async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:
     tls = UpstreamTls(None, None, Metrics())
     client = UpstreamClient("http://localhost:1", tls, attempt_timeout=1, max_response_bytes=1)

@@ -53,21 +53,22 @@ class RetryBudget:
 
     Args:
         now: Seconds, on the clock that the other methods are told the time of.
+        most: Retries that may be sent at once; ten by default.
     """
 
-    __slots__ = ("_at", "_tokens")
+    __slots__ = ("_at", "_most", "_tokens")
 
     PER_CALL = 0.1
     PER_SECOND = 1.0
     MOST = 10.0
 
-    def __init__(self, now: float) -> None:
-        self._tokens = self.MOST
+    def __init__(self, now: float, most: float | None = None) -> None:
+        self._tokens = self._most = self.MOST if most is None else most
         self._at = now
 
     def note_call(self) -> None:
         """Count a call."""
-        self._tokens = min(self._tokens + self.PER_CALL, self.MOST)
+        self._tokens = min(self._tokens + self.PER_CALL, self._most)
 
     def take(self, now: float) -> bool:
         """Tell whether a retry may be sent, and count it if so."""
@@ -83,7 +84,7 @@ class RetryBudget:
 
     def tokens(self, now: float) -> float:
         """Return how many retries may be sent at once."""
-        return min(self._tokens + (now - self._at) * self.PER_SECOND, self.MOST)
+        return min(self._tokens + (now - self._at) * self.PER_SECOND, self._most)
 
 
 class CommonRetryBudget(RetryBudget):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, DEADLINE_EXCEEDED, GatewayError
+from gateway.reliability.timeouts import PatientTimeout
 
 Result = TypeVar("Result")
 
@@ -64,6 +64,7 @@ class Progress(Spent):
         phase: Where in an upstream request the work is.
         failure: Why the last attempt failed.
         renewed: Whether the credential was renewed on the way.
+        resent: Requests that were sent again because a kept connection was stale.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -75,6 +76,7 @@ class Progress(Spent):
         self.phase = ""
         self.failure: GatewayError | None = None
         self.renewed = False
+        self.resent = 0
 
     def deadline(self) -> Deadline:
         """Return when nobody will wait any more, as of now."""
@@ -118,7 +120,7 @@ async def within(deadline: Deadline, progress: Progress, work: Awaitable[Result]
         GatewayError: The time ended, or the work failed; it tells the attempts.
     """
     try:
-        async with asyncio.timeout_at(deadline.at):
+        async with PatientTimeout(deadline.at):
             return await work
     except TimeoutError as timeout:
         error = progress.out_of_time(deadline)

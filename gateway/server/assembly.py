@@ -100,7 +100,9 @@ def make_protection(settings: Settings, metrics: Metrics) -> Protection:
     )
     metrics.watch("upstream_retry_budget", "Requests that may be sent again at once.", lambda: budget.tokens(now()))
     fair_time = min(settings.attempt_timeout, settings.timeout) * FAIR_SHARE
-    return Protection(tenants, turns, circuits, budget, settings.retries, fair_time)
+    # As many as there can be kept connections: all of them may be silent at once, and that only once.
+    silent = RetryBudget(now(), most=settings.max_in_flight)
+    return Protection(tenants, turns, circuits, budget, silent, settings.retries, fair_time)
 
 
 def circuit_remark(protection: Protection, settings: Settings, now: float) -> str:

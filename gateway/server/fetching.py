@@ -15,6 +15,7 @@ from gateway.core.errors import (
     CREDENTIAL_UNAVAILABLE,
     GATEWAY_OVERLOADED,
     UPSTREAM_CIRCUIT_OPEN,
+    UPSTREAM_CONNECTION_LOST,
     UPSTREAM_TIMEOUT,
     GatewayError,
 )
@@ -27,7 +28,7 @@ from gateway.reliability.progress import Deadline, Progress
 from gateway.reliability.turns import Turn, Turns
 from gateway.server.call import Call
 from gateway.server.tracing import AttemptTrace
-from gateway.upstream.client import Answer, UpstreamClient
+from gateway.upstream.client import Answer, HeldUpError, StaleConnectionError, UpstreamClient
 from gateway.upstream.session import host_and_port
 
 # Results in metrics that are no reasons of failures.
@@ -49,6 +50,7 @@ class Protection:
         turns: How many requests it gets at once.
         circuits: Whether it is left alone.
         budget: How many requests of all tenants are sent again.
+        silent: How many requests are sent again because a kept connection was silent for the time of an attempt.
         retries: How often one request is sent again at the most.
         fair_time: Seconds without an answer that make a time-out of a request which `--timeout` cuts off.
     """
@@ -57,6 +59,7 @@ class Protection:
     turns: Turns
     circuits: Circuits
     budget: RetryBudget
+    silent: RetryBudget
     retries: int
     fair_time: float
 
@@ -79,6 +82,8 @@ class PageFetcher:
         self._protection = protection
         self._metrics = metrics
         self._known_series: dict[tuple[int, str], tuple[Any, Any]] = {}
+        for cause in (UPSTREAM_CONNECTION_LOST, UPSTREAM_TIMEOUT):
+            metrics.resends.labels(cause.reason)
 
     def take_spare_turn(self, call: Call) -> Turn | None:
         """Take a turn for a page that nobody waits for yet; None where others have taken or want them all."""
@@ -99,7 +104,7 @@ class PageFetcher:
         Raises:
             GatewayError: There is no page, for any reason: the last that was met.
         """
-        for budget in (self._tenant_of(call).budget, self._protection.budget):
+        for budget in (self._tenant_of(call).budget, self._protection.budget, self._protection.silent):
             budget.note_call()
         while True:
             progress.waiting_for, progress.phase = CREDENTIAL_UNAVAILABLE, ""
@@ -130,7 +135,8 @@ class PageFetcher:
             if await self._renewed(sign_in, error):
                 return 0.0
         now = asyncio.get_running_loop().time()
-        delay = delay_before_retry(error, progress.attempts, self._protection.retries, progress.deadline().at - now)
+        sent, remaining = progress.attempts - progress.resent, progress.deadline().at - now
+        delay = delay_before_retry(error, sent, self._protection.retries, remaining)
         if delay is not None and not take_from_both(self._tenant_of(call).budget, self._protection.budget, now):
             self._metrics.retries_refused.inc()
             return None
@@ -169,19 +175,14 @@ class PageFetcher:
         passed = circuits.admit(tenant, began)
         if passed is None:
             raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=circuits.remaining(tenant, began))
-        if progress.failure is not None:
-            self._metrics.retries.labels(progress.failure.cause.reason).inc()
-        trace = call.trace.begin_attempt(target, progress.attempts)
-        progress.attempts += 1
-        progress.waiting_for, progress.status = UPSTREAM_TIMEOUT, 0
-        result, outcome = CUT_OFF, Outcome.NOTHING
-        progress.begin("fetching")
-        headers = {"X-Request-Id": call.request_id, **trace.headers, **sign_in.headers}
+        outcome = Outcome.NOTHING
         try:
-            answer = await self._upstream.get(target, headers=headers, secrets=sign_in.secrets, progress=progress)
-            result, outcome = ANSWERED, Outcome.ANSWERED
+            if progress.failure is not None:
+                self._metrics.retries.labels(progress.failure.cause.reason).inc()
+            answer = await self._request(target, call, sign_in, progress)
+            outcome = Outcome.ANSWERED
         except GatewayError as error:
-            result, outcome = error.cause.reason, _outcome_of(error)
+            outcome = _outcome_of(error)
             raise
         except asyncio.CancelledError:
             if self._has_timed_out(progress.deadline(), began, now()):
@@ -189,6 +190,52 @@ class PageFetcher:
             raise
         finally:
             circuits.settle(passed, outcome, now())
+        return answer
+
+    async def _request(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
+        """Send a request; where a kept connection turns out to be stale, once more over a fresh one.
+
+        That says nothing of the upstream, so neither the circuit nor the retry budget hears of it.
+        """
+        try:
+            return await self._send(target, call, sign_in, progress)
+        except StaleConnectionError as stale:
+            if stale.cause is UPSTREAM_TIMEOUT and not self._may_resend_silent(progress):
+                raise
+            progress.failure = stale
+            progress.resent += 1
+            self._metrics.resends.labels(stale.cause.reason).inc()
+            return await self._send(target, call, sign_in, progress, fresh=True)
+
+    def _may_resend_silent(self, progress: Progress) -> bool:
+        """Tell whether what was not answered in time is sent again: a slow upstream looks like a silent connection."""
+        now = asyncio.get_running_loop().time()
+        has_time = progress.deadline().at - now >= LEAST_TIME
+        return has_time and self._protection.retries > 0 and self._protection.silent.take(now)
+
+    async def _send(
+        self, target: str, call: Call, sign_in: SignIn, progress: Progress, *, fresh: bool = False
+    ) -> Answer:
+        trace = call.trace.begin_attempt(target, progress.attempts)
+        progress.attempts += 1
+        progress.waiting_for, progress.status = UPSTREAM_TIMEOUT, 0
+        result = CUT_OFF
+        progress.begin("fetching")
+        headers = {"X-Request-Id": call.request_id, **trace.headers, **sign_in.headers}
+        try:
+            answer = await self._upstream.get(
+                target,
+                headers=headers,
+                secrets=sign_in.secrets,
+                progress=progress,
+                owner=int.from_bytes(self._tenant_of(call).key),
+                fresh=fresh,
+            )
+            result = ANSWERED
+        except GatewayError as error:
+            result = error.cause.reason
+            raise
+        finally:
             self._note_attempt(progress, result, trace)
         return answer
 
@@ -235,5 +282,7 @@ def _label_of(status: int) -> str:
 
 def _outcome_of(error: GatewayError) -> Outcome:
     """A busy resource says as little of the upstream's health as a caller's mistake does."""
+    if isinstance(error, HeldUpError):
+        return Outcome.NOTHING
     is_sick = error.cause.code == code_pb2.UNAVAILABLE and error.cause is not BUSY
     return Outcome.UNAVAILABLE if is_sick else Outcome.ANSWERED

@@ -194,6 +194,8 @@ class Gateway:
             tls,
             attempt_timeout=settings.attempt_timeout,
             max_response_bytes=settings.max_response_bytes,
+            most_idle=settings.max_in_flight,
+            on_discarded=metrics.discarded.inc,
         )
         await stack.enter_async_context(upstream)
         credential = make_credential(settings, tls, self._announce_token, metrics)

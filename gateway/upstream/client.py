@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,9 @@ from yarl import URL
 from gateway.core.errors import UPSTREAM_RESPONSE_TOO_LARGE, UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.status import is_page, read_error
 from gateway.reliability.progress import Progress
+from gateway.reliability.timeouts import PatientTimeout
 from gateway.upstream.bodies import read_at_most, read_error_body
+from gateway.upstream.connections import KeptConnections, lease_connection
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
@@ -29,16 +31,29 @@ class Answer:
     content_range: str | None
 
 
+class StaleConnectionError(GatewayError):
+    """No byte of an answer came over a kept connection: it says nothing of the upstream, which may have forgotten it.
+
+    The cause is UPSTREAM_CONNECTION_LOST, or UPSTREAM_TIMEOUT where the connection was silent.
+    """
+
+
+class HeldUpError(GatewayError):
+    """The time of a request ended while the gateway itself stood still: it says nothing of the upstream."""
+
+
 class UpstreamClient:
     """A pool of connections to one origin.
 
-    Nothing is shared between calls but connections.
+    Nothing is shared between calls but connections, and those only between calls of the same owner.
 
     Args:
         origin: `http(s)://host[:port]`.
         tls: How connections to it are secured.
         attempt_timeout: Seconds one request may take.
         max_response_bytes: Largest body, decompressed.
+        most_idle: Connections that are kept without a request.
+        on_discarded: Called for each kept connection on which something arrived that nobody had asked for.
     """
 
     def __init__(
@@ -48,11 +63,15 @@ class UpstreamClient:
         *,
         attempt_timeout: float,
         max_response_bytes: int,
+        most_idle: int = 100,
+        on_discarded: Callable[[], None] = lambda: None,
     ) -> None:
         self._origin = origin
         self._tls = tls
         self._attempt_timeout = attempt_timeout
         self._max_response_bytes = max_response_bytes
+        self._most_idle = most_idle
+        self._on_discarded = on_discarded
 
     @property
     def origin(self) -> str:
@@ -61,7 +80,7 @@ class UpstreamClient:
 
     async def __aenter__(self) -> Self:
         """Open the session; it belongs to the running event loop."""
-        self._session = open_session()
+        self._session = open_session(KeptConnections(self._most_idle, self._on_discarded))
         return self
 
     async def __aexit__(
@@ -76,6 +95,8 @@ class UpstreamClient:
         headers: Mapping[str, str],
         secrets: tuple[str, ...],
         progress: Progress,
+        owner: int = 0,
+        fresh: bool = False,
     ) -> Answer:
         """Send one request and return its page.
 
@@ -84,30 +105,47 @@ class UpstreamClient:
             headers: What signs the request in, and names the call.
             secrets: Texts that no message may show.
             progress: Told how far the request has come, and the status of its answer.
+            owner: Whose connections it may use.
+            fresh: Whether it must not go over a kept connection.
 
         Raises:
+            StaleConnectionError: A kept connection was lost or silent before the answer began.
+            HeldUpError: The gateway stood still for so long that nobody can tell.
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
         progress.phase = "headers"
-        ends = asyncio.get_running_loop().time() + self._attempt_timeout
+        lease = lease_connection(owner, fresh=fresh)
+        attempt = PatientTimeout(asyncio.get_running_loop().time() + self._attempt_timeout)
         try:
-            async with asyncio.timeout_at(ends) as attempt:
-                url = URL(self._origin + target, encoded=True)
-                async with self._session.get(
-                    url,
-                    headers=headers,
-                    allow_redirects=False,
-                    ssl=self._tls.current(),
-                ) as response:
-                    progress.phase, progress.status = "body", response.status
-                    if is_page(response.status):
-                        return await self._read_page(response)
-                    attempt.reschedule(None)  # a refusal is one from here on, and its body has a time of its own
-                    raise await _read_error(response, secrets, min(ends, progress.deadline().at))
+            async with attempt:
+                return await self._request(target, headers, secrets, progress, attempt)
         except aiohttp.ClientError as error:
-            raise to_gateway_error(error, progress.phase) from error
+            fault = to_gateway_error(error, progress.phase)
+            raise (StaleConnectionError(fault.cause, phase=fault.phase) if lease.is_unheard else fault) from error
         except TimeoutError as error:
-            raise GatewayError(UPSTREAM_TIMEOUT, phase=progress.phase) from error
+            kind = HeldUpError if attempt.was_late else StaleConnectionError if lease.is_unheard else GatewayError
+            raise kind(UPSTREAM_TIMEOUT, phase=progress.phase) from error
+
+    async def _request(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...],
+        progress: Progress,
+        attempt: PatientTimeout,
+    ) -> Answer:
+        url = URL(self._origin + target, encoded=True)
+        async with self._session.get(
+            url,
+            headers=headers,
+            allow_redirects=False,
+            ssl=self._tls.current(),
+        ) as response:
+            progress.phase, progress.status = "body", response.status
+            if is_page(response.status):
+                return await self._read_page(response)
+            attempt.stop()  # a refusal is one from here on, and its body has a time of its own
+            raise await _read_error(response, secrets, min(attempt.when, progress.deadline().at))
 
     async def _read_page(self, response: aiohttp.ClientResponse) -> Answer:
         body = await read_at_most(response, self._max_response_bytes)

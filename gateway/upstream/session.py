@@ -12,9 +12,6 @@ from gateway import __version__
 MAX_HEADER_BYTES = 64 * 1024
 # Below the default of the attempt's own limit, so that a host that is not there can be told from one that is slow.
 CONNECT_TIMEOUT = 3.0
-# Below what servers and load balancers commonly keep an idle connection for, so that we close it first.
-KEEPALIVE_TIMEOUT = 15.0
-DNS_TTL = 30
 
 _HEADERS = {
     "Accept": "application/json",
@@ -23,15 +20,15 @@ _HEADERS = {
 }
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Open a pool of connections; it belongs to the running event loop.
+def open_session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+    """Open a session over a pool of connections, by default one of its own; it belongs to the running event loop.
 
     No cookies, no proxies from the environment, no second sending, no decompression (gateway.upstream.bodies has its
     own), and no limit of time: requests bring their own.
     Redirects, which would carry a credential to another host, are for each request to refuse.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE_TIMEOUT),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
