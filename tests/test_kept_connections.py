@@ -304,6 +304,23 @@ async def test_what_came_while_the_gateway_stood_still_is_an_answer(
         assert [[repo.name for repo in reply.repos] for reply in replies] == [["x"]] * 30
 
 
+async def test_who_waited_for_a_turn_while_the_gateway_stood_still_gets_it(
+    kernel_upstream: KernelUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "LATE", 0.5)
+    monkeypatch.setattr(timeouts, "CATCH_UP", HOUR)
+    async with serving(kernel_upstream, max_in_flight=1, prefetch=1, queue_timeout="1h") as (stub, metric):
+        calls = [asyncio.ensure_future(names(stub)) for _ in range(2)]
+        connection = await kernel_upstream.accept()
+        await kernel_upstream.request(connection)
+        await until(lambda: metric("upstream_queue") == 1)
+        connection.send(rows("x"))
+        advance(2 * HOUR)
+        await kernel_upstream.request(connection)
+        connection.send(rows("x"))
+        assert await asyncio.gather(*calls) == [["x"], ["x"]]
+
+
 async def test_a_time_that_ended_while_the_gateway_stood_still_says_nothing_of_the_upstream(
     kernel_upstream: KernelUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 from gateway.core.errors import GATEWAY_OVERLOADED, GatewayError
 from gateway.core.fair_limiter import FairLimiter
+from gateway.reliability import timeouts
 
 # The tenant where there is one only.
 NOBODY = b""
@@ -73,7 +74,7 @@ class Turns:
             raise _overloaded()
         if gives_way is not None:
             gives_way.refuse()
-        self._watch(waiter)
+        self._watch(waiter, self._longest_wait)
         try:
             await waiter.granted
         except asyncio.CancelledError:
@@ -92,14 +93,17 @@ class Turns:
             else:
                 waiter.granted.set_result(None)
 
-    def _watch(self, waiter: _Waiter) -> None:
-        waiter.expiry = asyncio.get_running_loop().call_later(self._longest_wait, self._expire, waiter)
+    def _watch(self, waiter: _Waiter, seconds: float) -> None:
+        waiter.expiry = asyncio.get_running_loop().call_later(seconds, self._expire, waiter)
 
     def _expire(self, waiter: _Waiter) -> None:
+        assert waiter.expiry is not None
         if waiter.granted.done():
             return
-        if self._limiter.is_owed(waiter.tenant):
-            self._watch(waiter)
+        if asyncio.get_running_loop().time() - waiter.expiry.when() > timeouts.LATE:
+            self._watch(waiter, timeouts.CATCH_UP)  # turns may be given back by what has come meanwhile
+        elif self._limiter.is_owed(waiter.tenant):
+            self._watch(waiter, self._longest_wait)
         else:
             self._limiter.dequeue(waiter.tenant, waiter)
             waiter.refuse()
