@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
 import signal
 import sys
+import termios
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -83,6 +85,11 @@ def with_constants(folder: Path, **constants: float) -> dict[str, str]:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("".join(lines))
     return {"PYTHONPATH": str(folder)}
+
+
+def waiting_bytes(pipe: int) -> int:
+    """Return how many bytes were written into a pipe, and not read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 Start = Callable[..., Awaitable[Command]]

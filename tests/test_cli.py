@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import fcntl
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -14,10 +16,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from commands import PATIENCE, Command, Ended, Run, Start, starter
+from commands import PATIENCE, Command, Ended, Run, Start, starter, waiting_bytes
 from gateway import __version__
 from gateway.cli.render import human_size, make_writer
 from gateway.swr.v1 import repos_pb2
+from patience import until
 from scripted_upstream import Act, answer, page, scripted_upstream
 
 CANARY = "canary-4711"
@@ -103,6 +106,26 @@ async def test_demo_stays_up_for_the_call_it_proposes_until_a_signal(
     assert EXAMPLE_UPDATED in listed.out
     demo.signal(number)
     assert (await demo.ends()).code == 0
+
+
+async def test_who_interrupts_demo_is_told_nothing(start: Start) -> None:
+    reading, writing = os.pipe()
+    # There is room for its first line, and not for the table: it cannot have ended before the signal comes.
+    room = 200
+    taken = os.write(writing, bytes(fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) - room))
+    demo = await start("demo", stdout=writing)
+    os.close(writing)
+    await until(lambda: waiting_bytes(reading) > taken)
+    demo.signal(signal.SIGINT)
+
+    def drain() -> None:
+        while os.read(reading, 65_536):
+            pass
+
+    await asyncio.to_thread(drain)
+    os.close(reading)
+    ended = await demo.ends()
+    assert (ended.code, ended.err) == (130, "")
 
 
 @pytest.mark.parametrize(

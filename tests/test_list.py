@@ -11,19 +11,19 @@ import os
 import pty
 import re
 import signal
-import sys
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from commands import PATIENCE, Command, Run, Start
+from commands import PATIENCE, Command, Run, Start, waiting_bytes
 from gateway.cli.render import FIELDS
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from patience import PATIENT
+from scripted_gateway import Break, scripted_gateway
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
 UPDATED = "2017-09-11T03:00:02.542841141Z"
@@ -321,10 +321,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
-def waiting_bytes(pipe: int) -> int:
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
 def handles(process: int, number: signal.Signals) -> bool:
     """Tell whether a process has a handler for a signal."""
     status = Path(f"/proc/{process}/status").read_text("ascii")
@@ -377,6 +373,45 @@ async def test_the_bar_takes_nothing_of_the_output_away(
     drawn = await on_terminal(start, "list", "--target", gateway, "--all", "--output", output, "--columns", "name")
     erased = re.sub(r"[^\n]*\x1b\[2K", "", drawn)  # the bar erases the line that it stands on
     assert {f"r-{number}" for number in range(1003)} <= set(re.findall(r"r-\d+", erased))
+
+
+# C0, DEL, C1, a direction that is turned round, the separator of lines, a character that is none.
+HOSTILE = "\x1b]0;owned\x07\x7f\x9b2J\r\n\u202e\u2028\U000e0001"
+HOSTILE_ROW = {"name": HOSTILE, "namespace": HOSTILE, "category": HOSTILE, "description": HOSTILE, "tags": [HOSTILE]}
+
+
+@pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv"])
+async def test_no_control_character_of_others_reaches_a_terminal(
+    gateway: str, upstream: ScriptedUpstream, start: Start, run: Run, output: str
+) -> None:
+    upstream.play(page(json.dumps([HOSTILE_ROW]), {"Content-Range": "0-1/1"}))
+    arguments = ("list", "--target", gateway, "--output", output)
+    drawn = await on_terminal(start, *arguments)
+    assert "]0;owned" in drawn
+    assert [line for line in drawn.split("\r\n") if not line.isprintable()] == []
+    with_bar = await on_terminal(start, *arguments, "--all")
+    without_the_bars = re.sub(r"\x1b\[\??[\d;]*[A-Za-z]|[\r\n]", "", with_bar)
+    assert without_the_bars.isprintable()
+    piped = (await run(*arguments)).out
+    match output:
+        case "csv":
+            (row,) = csv.DictReader(io.StringIO(piped))
+            assert row["description"] == row["tags"] == HOSTILE
+        case "ndjson":
+            assert json.loads(piped)["description"] == HOSTILE
+        case "json":
+            assert json.loads(piped)["repos"][0]["description"] == HOSTILE
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+async def test_no_control_character_of_a_failure_reaches_a_terminal(run: Run, output: str) -> None:
+    async with scripted_gateway() as hostile:
+        hostile.play((Break(grpc.StatusCode.NOT_FOUND, message=HOSTILE),))
+        ended = await run("list", "--target", hostile.target, "--output", output)
+    assert "]0;owned" in ended.err
+    assert [line for line in ended.err.split("\n") if not line.isprintable()] == []
+    if output == "json":
+        assert json.loads(ended.err)["error"]["message"] == HOSTILE
 
 
 async def test_a_single_page_on_a_terminal_has_no_bar(gateway: str, upstream: ScriptedUpstream, start: Start) -> None:

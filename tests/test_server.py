@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,22 @@ async def test_nothing_of_a_call_is_left_when_the_drain_is_cut_short(upstream: S
             await leaving
         assert not served_calls()
         assert (await failure_of(call)).reason == "GATEWAY_DRAINING"
+
+
+@pytest.mark.parametrize("turns", range(30))
+async def test_a_start_that_is_cut_short_leaves_nothing(upstream: ScriptedUpstream, turns: int) -> None:
+    """Wherever it stands by then: as Ctrl-C in `demo` does."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    before = asyncio.all_tasks()
+    starting = asyncio.create_task(Gateway(settings(upstream)).__aenter__())
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    if not starting.cancel():
+        await starting.result().__aexit__(None, None, None)
+    await asyncio.wait([starting])
+    gc.collect()
+    assert (asyncio.all_tasks() - before, told) == (set(), [])
 
 
 async def test_files_are_looked_at_again_although_a_look_failed(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from gateway.cli.terminal import cleaned, escaped
 from gateway.client import CallError
 
 
 def failure_as_text(failure: CallError, hint: str, resume: int) -> str:
     """Return the lines that tell what happened, what is to be mended, what to quote and, past 0, where to go on."""
-    lines = [*_lines(failure, hint)]
+    lines = [*map(cleaned, _lines(failure, hint))]
     if resume:
         lines.append(f"To go on behind what was listed: --resume {resume}")
     return "\n".join(lines)
@@ -32,7 +33,7 @@ def failure_as_json(failure: CallError, hint: str, resume: int) -> str:
         "hint": hint,
         "resume": resume or None,
     }
-    return json.dumps({"error": error}, ensure_ascii=False)
+    return escaped(json.dumps({"error": error}, ensure_ascii=False))
 
 
 def _lines(failure: CallError, hint: str) -> Iterator[str]:

@@ -83,7 +83,8 @@ def command(
 ) -> None:
     """List repositories through a running gateway: one page, or all of them.
 
-    A table is written for people on a terminal, and with exact times elsewhere; the other outputs are always exact.
+    A table is written for people on a terminal, and with exact times elsewhere; the other outputs are always exact, but
+    that CSV on a terminal shows control characters as U+FFFD, as tables do.
     Where a page is not the end of the list, a line on standard error says so.
 
     Exit codes: 0 where all went well; 1 where the call failed, with the reason on standard error, as JSON where the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from typing import Any
 
 import click
@@ -13,6 +14,9 @@ from gateway.cli.output import guard_output
 
 # gRPC's own lines on standard error are neither JSON nor meant for the people who read ours. Set before it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+# What a shell says of who was ended by SIGINT.
+INTERRUPTED = 128 + signal.SIGINT
 
 # A command's name, its module, and the line that the help shows without importing it.
 _COMMANDS = {
@@ -28,6 +32,12 @@ class _LazyCommands(click.Group):
     def __call__(self, *args: Any, **more: Any) -> Any:
         guard_output()
         return super().__call__(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

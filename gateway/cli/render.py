@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
+from gateway.cli.terminal import cleaned, escaped
 from gateway.swr.v1 import repos_pb2
 
 FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
@@ -52,7 +53,7 @@ class TableWriter:
 
     def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
         """Return the lines of the repositories, behind the line of the columns' names where they are the first."""
-        rows = [[_printable(self._cell(repo, column)) for column in self._columns] for repo in repos]
+        rows = [[cleaned(self._cell(repo, column)) for column in self._columns] for repo in repos]
         if not self._widths:
             rows.insert(0, [column.removeprefix("num_").removesuffix("_at").upper() for column in self._columns])
             self._widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
@@ -119,21 +120,31 @@ class NdjsonWriter:
 
 
 class CsvWriter:
-    """A header line and a line each, with exact values; tags are separated by blanks."""
+    """A header line and a line each, with exact values; tags are separated by blanks.
 
-    def __init__(self, columns: Sequence[str] | None) -> None:
+    Args:
+        columns: Fields to write.
+        exact: Write control characters as they are, rather than for a terminal. CSV has no way to escape them.
+    """
+
+    def __init__(self, columns: Sequence[str] | None, *, exact: bool) -> None:
         self._columns = columns or FIELDS
+        self._exact = exact
         self._begun = False
 
     def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
         """Return the page's lines."""
         header = [] if self._begun else [self._columns]
         self._begun = True
-        return _csv([*header, *([_text(repo, column) for column in self._columns] for repo in repos)])
+        return _csv([*header, *([self._cell(repo, column) for column in self._columns] for repo in repos)])
 
     def end(self, position: repos_pb2.ContentRange | None) -> str:
         """Return nothing, or the header line where there was no page."""
         return "" if self._begun else self.page(())
+
+    def _cell(self, repo: repos_pb2.Repo, column: str) -> str:
+        text = _text(repo, column)
+        return text if self._exact else cleaned(text)
 
 
 OUTPUTS = ("table", "json", "ndjson", "csv")
@@ -145,7 +156,7 @@ def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> W
     Args:
         output: Its name.
         columns: Fields to write; None means the writer's own choice: all, but for the table.
-        exact: Whether a table, too, writes exact times.
+        exact: Whether a table writes exact times, and CSV control characters: not on a terminal.
     """
     match output:
         case "json":
@@ -153,7 +164,7 @@ def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> W
         case "ndjson":
             return NdjsonWriter(columns)
         case "csv":
-            return CsvWriter(columns)
+            return CsvWriter(columns, exact=exact)
         case _:
             return TableWriter(columns, exact=exact)
 
@@ -166,11 +177,6 @@ def human_size(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} PiB"
-
-
-def _printable(text: str) -> str:
-    """What an upstream sends must not give orders to a terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _text(repo: repos_pb2.Repo, column: str) -> str:
@@ -187,7 +193,7 @@ def _to_json(repo: repos_pb2.Repo, columns: Sequence[str] | None) -> str:
     # Protobuf's JSON has them as texts, which `select(.size > 1e12)` of jq takes for more than any number.
     known |= {_JSON_NAMES[column]: getattr(repo, column) for column in _NUMBERS}
     names = (_JSON_NAMES[column] for column in columns or FIELDS)
-    return json.dumps({name: known[name] for name in names if name in known}, ensure_ascii=False)
+    return escaped(json.dumps({name: known[name] for name in names if name in known}, ensure_ascii=False))
 
 
 def _position(position: repos_pb2.ContentRange) -> Mapping[str, int]:

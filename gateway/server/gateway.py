@@ -36,6 +36,7 @@ from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
 from gateway.server.socket_file import check_socket_file
+from gateway.server.starting import start_whole
 from gateway.server.tls import AllowedCallers, ServerTls
 from gateway.server.tracing import open_tracing
 from gateway.settings.model import Settings
@@ -118,8 +119,8 @@ class Gateway:
             if tls is not None:
                 self._with_files += (tls,)
             self.addresses = tuple(self._listen(address, tls) for address in settings.listen)
-            await self._server.start()
             stack.push_async_callback(self._end_calls)
+            await start_whole(self._server)
             await stack.enter_async_context(_background(self._look_at_files()))
             await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
