@@ -312,7 +312,7 @@ ONE = ("--output", "csv", "--columns", "name", "--limit", "5")
         ("https://gateway.example:50051", "--tls encrypts"),
         ("grpc://gateway.example:50051", "without `grpc://`"),
         ("gateway.example", "has no port"),
-        ("::1:50051", "in brackets"),
+        ("::1:50051", "[::1]:50051"),
     ],
 )
 @pytest.mark.parametrize("by", ["flag", "variable"])

@@ -212,12 +212,22 @@ def test_an_unknown_field_is_ignored_whatever_it_holds(value: bytes, size: bytes
     assert convert(b'[{"x":%b,"size":%b}]' % (value, size)) == ListReposResponse(repos=[Repo(size=1)])
 
 
+@pytest.mark.parametrize("row", [b'{"name":"a","errorCode":"x"}', b'{"errorCode":null}', b'{"errorCode":""}'])
+def test_a_row_that_has_a_name_or_no_code_is_no_error(row: bytes) -> None:
+    assert len(convert(b"[%b]" % row).repos) == 1
+
+
 MALFORMED_BODIES = {
     "empty": b"",
     "blank": b" \n",
     "HTML": b"<html><body>Welcome</body></html>",
     "an object": b"{}",
     "an error": b'{"errorCode":"SVCSTG.SWR.4001035","errorMessage":"Invalid filter"}',
+    "an error in an array": b'[{"errorCode":"SVCSTG.SWR.4001035","errorMessage":"Invalid filter","detail":""}]',
+    "an error of the API gateway's in an array": b'[{"error_code":"APIGW.0301","error_msg":"Incorrect IAM token"}]',
+    "an error behind a repository": b'[{"name":"a"},{"name":"","errorCode":"SVCSTG.SWR.5000000"}]',
+    "an error of a code that no number is": b'[{"errorCode":1e999}]',
+    "an error beside a number in a string": b'[{"size":"7"},{"errorCode":"SVCSTG.SWR.5000000"}]',
     "a page in an object": b'{"repos":[]}',
     "a text": b'"[]"',
     "a number": b"0",

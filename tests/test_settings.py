@@ -253,6 +253,7 @@ def test_a_setting_comes_from_the_file(name: str, file: Path) -> None:
     [
         pytest.param("timeout = 20", "timeout", 20.0, id="seconds"),
         pytest.param("timeout = 0.5", "timeout", 0.5, id="part of a second"),
+        pytest.param("\ufefftimeout = 20", "timeout", 20.0, id="mark of an editor"),
         pytest.param("max_in_flight = 3", "max_in_flight", 3, id="number"),
         pytest.param("row_memo_bytes = 4096", "row_memo_bytes", 4096, id="bytes"),
         pytest.param("reflection = false", "reflection", False, id="switch"),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 
 # Of gRPC's names, those that hold host:port, and those that are left to gRPC.
 _DNS = "dns"
-_OTHER_SCHEMES = frozenset({"ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds", "google-c2p"})
+_UNIX = "unix"
+_ADDRESSES = frozenset({"ipv4", "ipv6"})
+_OTHER_SCHEMES = frozenset({*_ADDRESSES, _UNIX, "unix-abstract", "vsock", "xds", "google-c2p"})
 
 _URL = re.compile(r"(\w[\w+.-]*)://")
 _ADDRESS = re.compile(r"(\[[^\[\]]*\]|[^:]*)(?::([^:]*))?")
 _PORT = re.compile(r"0*[1-9][0-9]{0,4}", re.ASCII)
 _LAST_PORT = 65_535
+
+# What the path of a socket file may have in bytes; and what ends it, for gRPC reads a URI.
+_LONGEST_PATH = 107
+_OF_URIS = frozenset("#?%")
 
 _SHOULD_BE = "it must be host:port, as in gateway.example:50051 or [::1]:50051, or unix:/path"
 
@@ -20,8 +27,8 @@ _SHOULD_BE = "it must be host:port, as in gateway.example:50051 or [::1]:50051, 
 def check_target(target: str) -> None:
     """Look at the name of a gateway.
 
-    gRPC itself takes a URL for the name of a host, asks on port 443 where there is none, and reduces larger ones
-    modulo 65,536.
+    gRPC itself takes a URL for the name of a host, asks on port 443 where there is none, reduces larger ones modulo
+    65,536, and goes to another socket file where the path holds `#` or `?`.
 
     Raises:
         ValueError: It cannot be meant.
@@ -29,11 +36,31 @@ def check_target(target: str) -> None:
     url = _URL.match(target)
     if url and url[1] not in {_DNS, *_OTHER_SCHEMES}:
         raise ValueError(f"the target is host:port, without `{url[0]}`: {_SHOULD_BE}")
-    if _scheme(target) in _OTHER_SCHEMES:
-        return
-    address = _ADDRESS.fullmatch(_address(target))
+    scheme = _scheme(target)
+    if scheme == _UNIX:
+        _check_path(target.removeprefix("unix:"))
+    elif scheme in _ADDRESSES:
+        for address in target.partition(":")[2].lstrip("/").split(","):
+            _check_address(address)
+    elif scheme not in _OTHER_SCHEMES:
+        _check_address(_address(target))
+
+
+def _check_path(path: str) -> None:
+    if path.startswith("//"):
+        path = path[2:]
+        if not path.startswith("/"):
+            raise ValueError(f"the target has two slashes in front of a path that is relative: {_SHOULD_BE}")
+    if path in ("", "/"):
+        raise ValueError(f"the target has no path: {_SHOULD_BE}")
+    if len(os.fsencode(path)) > _LONGEST_PATH or _OF_URIS & {*path}:
+        raise ValueError(f"the target's path has at most {_LONGEST_PATH} bytes, and no #, ? or %: {_SHOULD_BE}")
+
+
+def _check_address(text: str) -> None:
+    address = _ADDRESS.fullmatch(text)
     if not address:
-        raise ValueError(f"the target is an IPv6 address that does not stand in brackets: {_SHOULD_BE}")
+        raise ValueError(f"the target has more than one colon, as of a scheme or an IPv6 address: {_SHOULD_BE}")
     host, port = address[1], address[2]
     if not host.strip("[]"):
         raise ValueError(f"the target has no host: {_SHOULD_BE}")
@@ -45,7 +72,7 @@ def check_target(target: str) -> None:
 
 def is_local(target: str) -> bool:
     """Tell whether a target is on this machine by its name."""
-    if _scheme(target) in {"unix", "unix-abstract"}:
+    if _scheme(target) in {_UNIX, "unix-abstract"}:
         return True
     address = _ADDRESS.fullmatch(_address(target))
     host = address[1].strip("[]") if address else ""

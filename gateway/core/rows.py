@@ -66,13 +66,20 @@ class _Names(msgspec.Struct, gc=False):
     path: Any = None
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
+class _Codes(msgspec.Struct, gc=False):
+    errorCode: msgspec.Raw = _NOTHING  # noqa: N815 - the upstream's name
+    error_code: msgspec.Raw = _NOTHING
+
+
 _decode_typed = forgiving(msgspec.json.Decoder(list[RepoRow] | None).decode)
 _decode_names = forgiving(msgspec.json.Decoder(list[_Names] | None).decode)
+_decode_codes = forgiving(msgspec.json.Decoder(list[_Codes] | None).decode)
 _split = forgiving(msgspec.json.Decoder(list[msgspec.Raw] | None).decode)
 # The same fields with any value: what is unknown is skipped here as it is there, whatever it holds.
-_LooseRow = msgspec.defstruct(
-    "_LooseRow", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in RepoRow.__struct_fields__]
-)
+_LooseRow = msgspec.defstruct("_LooseRow", [(name, msgspec.Raw, _NOTHING) for name in RepoRow.__struct_fields__])
 _decode_loose = msgspec.json.Decoder(_LooseRow).decode
 
 
@@ -85,13 +92,23 @@ def decode_rows(array: bytes, numbers: Sequence[int] | None = None) -> list[Repo
 
     Raises:
         GatewayError: UPSTREAM_MALFORMED_RESPONSE where it is no array, an element is no object, or a value has a
-            wrong type; its detail names row and field.
+            wrong type, or is an error; its detail names row and field.
     """
     try:
-        return _decode_typed(array) or []
+        rows = _decode_typed(array) or []
     except REFUSED:
-        rows = split_rows(array)
-    return [_read_row(number, row) for number, row in zip(numbers or range(len(rows)), rows, strict=True)]
+        texts = split_rows(array)
+        rows = [_read_row(number, text) for number, text in zip(numbers or range(len(texts)), texts, strict=True)]
+    if not all(row.name for row in rows):
+        _refuse_errors(array, rows, numbers)
+    return rows
+
+
+def _refuse_errors(array: bytes, rows: Sequence[RepoRow], numbers: Sequence[int] | None) -> None:
+    """Refuse what has an error's code in place of a name: the upstream writes its errors as an array too."""
+    for number, row, told in zip(numbers or range(len(rows)), rows, _decode_codes(array) or (), strict=True):
+        if not row.name and not {bytes(told.errorCode), bytes(told.error_code)} <= {b"null", b'""'}:
+            raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, detail=f"row {number}: an error and no repository")
 
 
 def split_rows(array: bytes) -> list[bytes]:

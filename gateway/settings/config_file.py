@@ -22,7 +22,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """
     try:
         content = path.read_bytes()
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # editors on Windows begin files with a mark
     except OSError as error:
         raise ConfigFileError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
