@@ -108,6 +108,13 @@ async def test_demo_stays_up_for_the_call_it_proposes_until_a_signal(
     assert (await demo.ends()).code == 0
 
 
+@pytest.mark.parametrize("module", ["click", "grpc"])
+async def test_who_interrupts_an_import_is_told_nothing(module: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt")
+    ended = await run("list", PYTHONPATH=str(tmp_path))
+    assert (ended.code, ended.err) == (130, "")
+
+
 async def test_who_interrupts_demo_is_told_nothing(start: Start) -> None:
     reading, writing = os.pipe()
     # There is room for its first line, and not for the table: it cannot have ended before the signal comes.
@@ -255,8 +262,9 @@ async def test_list_shows_what_the_upstream_says(start: Start, run: Run) -> None
     _, target = await serve(start, await simulate(start, "--error-status", "429"))
     ended = await run("list", "--target", target)
     assert (ended.code, ended.out) == (1, "")
-    status, reason, retry, request_id = ended.err.splitlines()
+    status, hint, reason, retry, request_id = ended.err.splitlines()
     assert status == "RESOURCE_EXHAUSTED: simulated error"
+    assert hint == "  hint: too much is asked for at the moment: try again later"
     assert reason.startswith("  reason: UPSTREAM_RATE_LIMITED (")
     assert "httpStatus 429" in reason
     assert "upstreamCode SVCSTG.SWR.4290001" in reason

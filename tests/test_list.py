@@ -32,15 +32,16 @@ UPDATED = "2017-09-11T03:00:02.542841141Z"
 class Listing:
     """An upstream with so many repositories, that does as told from some offset on."""
 
-    def __init__(self, count: int, *, broken_from: int | None = None) -> None:
+    def __init__(self, count: int, *, broken_from: int | None = None, cap: int = 1000) -> None:
         self.count = count
+        self.cap = cap
         self.broken_from = count if broken_from is None else broken_from
 
     def __call__(self, request: Request) -> bytes:
         offset, limit = int(request.clause("offset")), int(request.clause("limit"))
         if offset > 0 and offset >= self.broken_from:
             return answer(403, '[{"errorCode":"SVCSTG.SWR.4039002","errorMessage":"not for you"}]')
-        numbers = range(self.count)[offset : offset + limit]
+        numbers = range(self.count)[offset : offset + min(limit, self.cap)]
         rows = [{"name": f"r-{n}", "namespace": "仓库", "size": 2**20, "updated_at": UPDATED} for n in numbers]
         return page(json.dumps(rows), {"Content-Range": f"{offset}-{len(rows)}/{self.count}"})
 
@@ -60,6 +61,16 @@ async def test_all_of_them_go_into_a_pipe_and_nothing_else(gateway: str, upstrea
     rows = [json.loads(line) for line in ended.out.splitlines()]
     assert [row["name"] for row in rows] == [f"r-{number}" for number in range(2500)]
     assert {(row["size"], row["updatedAt"], tuple(row)[:2]) for row in rows} == {(2**20, UPDATED, ("name", "category"))}
+
+
+@pytest.mark.parametrize("cap", [30, 100])
+async def test_all_of_them_come_although_pages_are_capped(
+    cap: int, gateway: str, upstream: ScriptedUpstream, run: Run
+) -> None:
+    upstream.play((Listing(250, cap=cap),))
+    ended = await run("list", "--target", gateway, "--all", "--output", "csv", "--columns", "name")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.split() == ["name", *(f"r-{number}" for number in range(250))]
 
 
 @pytest.mark.parametrize("more", [(), ("--all",)], ids=["page", "all"])
@@ -119,9 +130,9 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
         assert (told["code"], told["message"], told["resume"]) == ("PERMISSION_DENIED", "not for you", 2000)
         assert told["metadata"] == {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4039002", "attempts": "1"}
     else:
-        assert ended.err.startswith(
-            "PERMISSION_DENIED: not for you\n  reason: UPSTREAM_PERMISSION_DENIED (attempts 1, httpStatus"
-        )
+        status, hint, reason, *_ = ended.err.splitlines()
+        assert (status, hint[:8]) == ("PERMISSION_DENIED: not for you", "  hint: ")
+        assert reason.startswith("  reason: UPSTREAM_PERMISSION_DENIED (attempts 1, httpStatus")
         assert ended.err.endswith("\nTo go on behind what was listed: --resume 2000\n")
 
 

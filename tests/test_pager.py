@@ -98,11 +98,20 @@ _RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 150)), max_size=12).map
     lambda runs: [is_shown for is_shown, length in runs for _ in range(length)]
 )
 _SPECKLED = st.lists(st.booleans(), max_size=400)
-# An upstream that caps pages at less than the default page size, and hides rows besides, cannot be told from others.
+# An upstream that caps pages at less than the default page size, and hides rows besides, can be told from others once
+# two pages have come in full.
 HIDING = st.builds(
     lambda shown, cap: Upstream([f"r-{at}" if is_shown else None for at, is_shown in enumerate(shown)], cap),
     _RUNS | _SPECKLED,
     st.just(MAX_OFFSET) | st.integers(100, 200),
+)
+
+HIDING_AND_CAPPED_LOW = st.builds(
+    lambda shown, cap: Upstream(
+        [*named(2 * cap), *(f"s-{at}" if shown[at] else None for at in range(len(shown)))], cap
+    ),
+    _RUNS | _SPECKLED,
+    st.integers(1, 99),
 )
 
 
@@ -111,6 +120,14 @@ def test_every_row_from_the_start_on_comes_once_and_in_order(
     upstream: Upstream, start: int, size: int, ahead: int
 ) -> None:
     assert upstream.read(start, size, ahead) == [row for row in upstream.rows[start:] if row is not None]
+
+
+@given(upstream=HIDING_AND_CAPPED_LOW, size=SIZES, ahead=AHEAD)
+@example(upstream=Upstream([*named(60), *[None] * 200, *named(300)[100:]], cap=30), size=100, ahead=4)
+def test_a_cap_below_the_default_size_is_noticed_and_nothing_hidden_hides_more(
+    upstream: Upstream, size: int, ahead: int
+) -> None:
+    assert upstream.read(0, size, ahead) == [row for row in upstream.rows if row is not None]
 
 
 @given(upstream=HONEST, start=STARTS, size=SIZES, ahead=AHEAD)

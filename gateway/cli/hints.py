@@ -28,22 +28,37 @@ _PLAIN = "a port with TLS does so to callers without: try --tls or --tls-ca"
 _NO_CERTIFICATE = "a gateway that wants certificates of its callers does so: try --tls-cert and --tls-key"
 _CERTIFICATE = "a gateway that does not know the authority of --tls-cert does so"
 
+_OPERATOR = "it is for who runs the gateway, whose log has more under the request id"
+
+# Where a gateway, or something in front of it, gave the status.
+_BY_CODE = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: --deadline gives it more",
+    grpc.StatusCode.UNAVAILABLE: f"it may pass: try again; if it does not, {_OPERATOR}",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "too much is asked for at the moment: try again later",
+    grpc.StatusCode.ABORTED: "something else happens to what is listed: try again",
+    grpc.StatusCode.UNAUTHENTICATED: "the credential is refused, or has ended: see --token, where it is the caller's",
+    grpc.StatusCode.PERMISSION_DENIED: "the credential's user needs the right to list repositories, swr:repo:listRepos",
+    grpc.StatusCode.INVALID_ARGUMENT: "see --namespace, --name and --category, --offset and --limit",
+    grpc.StatusCode.NOT_FOUND: "see --namespace and --center",
+    grpc.StatusCode.OUT_OF_RANGE: "the list ends before --offset, or --resume",
+}
+
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 def hint_at(failure: CallError, callee: Callee) -> str:
-    """Return a line, or nothing where the failure says all that is known."""
+    """Return a line, or nothing where the call was cancelled."""
     if failure.connection_fault:
         return f"{failure.connection_fault.value}: {_remedy(failure.connection_fault, callee)}{_by_proxy(callee)}"
     if failure.reason == "CREDENTIAL_MISSING":
         return "--token, or better SWR_GATEWAY_TARGET_TOKEN, is the token that is sent"
-    if failure.reason:
-        return ""
-    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED and not failure.reason:
         return f"what answers there has no gateway.swr.v1.RepoService: is --target {callee.target} the gateway?"
-    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "no answer in time: --deadline gives it more"
-    return ""
+    if failure.may_retry:  # also where the connection broke off, whatever the code
+        return _BY_CODE[grpc.StatusCode.UNAVAILABLE]
+    if failure.code is grpc.StatusCode.CANCELLED:
+        return ""
+    return _BY_CODE.get(failure.code, _OPERATOR)
 
 
 def _remedy(fault: ConnectionFault, callee: Callee) -> str:

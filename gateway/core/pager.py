@@ -47,6 +47,8 @@ class Pager:
         self._guessed_cap = False
         self._longest = 0
         self._reach = 0
+        # Whether a page had rows where one before it should have looked: then none looks further than rows have come.
+        self._looks_short = False
         self._idle = 0
 
     @property
@@ -90,6 +92,7 @@ class Pager:
             raise GatewayError(UPSTREAM_NO_PROGRESS)
         if self._idle > MAX_IDLE_PAGES:
             raise GatewayError(UPSTREAM_NO_PROGRESS, message=_TOO_MANY_IDLE_PAGES)
+        self._looks_short = self._looks_short or fresh > max(page.offset + page.limit - self._reach, 0)
         end = page.offset + (count if fresh or not self._is_short(rows) else self._covered(page))
         self.position = max(self.position, end)
         self._reach = max(self._reach, page.offset + page.limit)
@@ -126,5 +129,8 @@ class Pager:
         self._guessed_cap = self._guessed_cap or count > 0
 
     def _covered(self, page: Page) -> int:
-        """Return how far a page with nothing new has looked: an upstream that hides rows may cap pages as well."""
-        return min(page.limit, max(self._longest, DEFAULT_PAGE_SIZE))
+        """Return how far a page with nothing new has looked: an upstream that hides rows may cap pages as well.
+
+        That it caps them at less than the default page size is believed where it has been seen.
+        """
+        return min(page.limit, self._longest if self._looks_short else max(self._longest, DEFAULT_PAGE_SIZE))
