@@ -83,6 +83,17 @@ check-protos: install ## Prove that the committed generated code is fresh
 bench: install ## Measure conversion, calls, workers, sharing, streams, overload and start-up, beside what they are compared to
 	@for part in conversion signing call observing workers sharing stream overload startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
+chaos: install $(if $(shell command -v go),.tools/bin/gosvc) ## Play what goes wrong in the world, and count the harm, in under 10 minutes (ARGS='late-408 pause', BASE=a git ref to compare with, SOAK=600)
+	@$(BIN)/python -m benchmarks.chaos $(if $(BASE),--base $(BASE)) $(ARGS)
+
+# A gateway by hand, to compare with: where it cannot be built, its column stays empty.
+GOSVC := benchmarks/chaos/gosvc
+
+.tools/bin/gosvc: $(GOSVC)/main.go $(GOSVC)/go.mod $(GOSVC)/go.sum protos/gateway/swr/v1/repos.proto
+	-@mkdir -p $(@D) && cd $(GOSVC) && export GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly && go install tool \
+		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
+			--go_out=. --go-grpc_out=. gateway/swr/v1/repos.proto && go install .
+
 lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that they install (ARGS=--upgrade for newer versions)
 	@$(RESOLVE) --all-extras pyproject.toml -o requirements/runtime.lock
 	@$(RESOLVE) --all-extras --group dev pyproject.toml -o requirements/dev.lock
@@ -119,4 +130,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test test-quick lint types format protos check-protos bench lock deploy-check clean
+.PHONY: help install demo run test test-quick lint types format protos check-protos bench chaos lock deploy-check clean

@@ -1,0 +1,94 @@
+"""Plays scenarios on the gateway of this tree, and on what it is compared to; fails where a promise is broken.
+
+`python -m benchmarks.chaos [--base REF] [SCENARIO ...]`; `make chaos` builds what it needs first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import benchmarks.chaos.scenarios  # noqa: F401 - registers them
+from benchmarks.chaos import envoy
+from benchmarks.chaos.scenario import SCENARIOS, Outcome, Scenario, played
+from benchmarks.chaos.subjects import GATEWAY, ROOT, Envoy, Gateway, GoService, Subject
+from benchmarks.chaos.table import heading, rows
+
+GO_SERVICE = ROOT / ".tools" / "bin" / "gosvc"
+NOW, BEFORE = "now", "before"
+
+
+def main() -> int:
+    """Return 0 where the gateway of this tree kept all promises, and 1 else."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", metavar="REF", help="a git ref to compare with")
+    parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS], help="all of them, unless named")
+    given = parser.parse_args()
+    with _trees(given.base) as gateways:
+        subjects = [*gateways, *_comparisons()]
+        broken = asyncio.run(_play(given.scenario or list(SCENARIOS), subjects))
+    for name in broken:
+        print(f"broken: {name}")
+    return 1 if broken else 0
+
+
+async def _play(names: Sequence[str], subjects: Sequence[Subject]) -> list[str]:
+    """Play scenarios one after the other, and print the table; return those whose promise is broken now."""
+    print(heading([subject.name for subject in subjects]), flush=True)
+    broken, remarks = [], []
+    for chosen in (SCENARIOS[name] for name in names):
+        outcomes = {subject.name: await _outcome(chosen, subject) for subject in subjects}
+        print(rows(chosen, outcomes), flush=True)
+        remarks += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
+        if not outcomes[NOW].kept:
+            broken.append(chosen.name)
+    print("\n".join(["", *remarks]))
+    return broken
+
+
+async def _outcome(chosen: Scenario, subject: Subject) -> Outcome:
+    if subject.kind != GATEWAY and subject.kind not in chosen.beside:
+        return Outcome()
+    return await played(chosen, subject)
+
+
+@contextmanager
+def _trees(base: str | None) -> Iterator[list[Gateway]]:
+    """Yield the gateway as it was, if that is asked for, and as it is."""
+    now = Gateway(NOW)
+    if not base:
+        yield [now]
+        return
+    with TemporaryDirectory(prefix="chaos-") as folder:
+        tree = Path(folder, "base")
+        _git("worktree", "add", "--detach", str(tree), base)
+        try:
+            yield [Gateway(BEFORE, tree), now]
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
+
+
+def _git(*arguments: str) -> None:
+    subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True)
+
+
+def _comparisons() -> Iterator[Subject]:
+    """Yield what is here to compare with; tell what is not."""
+    if envoy.BINARY.exists():
+        yield Envoy()
+    else:
+        print(f"without Envoy: no {envoy.BINARY.name} beside this interpreter")
+    if GO_SERVICE.exists():
+        yield GoService(GO_SERVICE)
+    else:
+        print("without the Go service: make chaos builds it where there is Go")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Bytes arrive on a kept connection after it went idle: they answer nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from benchmarks.chaos.load import lost, wrong
+from benchmarks.chaos.scenario import Numbers, scenario
+from benchmarks.chaos.subjects import ENVOY, GO, Subject
+from benchmarks.chaos.upstream import Request, page, playing
+
+CALLS = 40
+# Seconds after an answer; a proxy's time limit for idle connections is longer, and means the same.
+LATER = 0.02
+
+GOOD_BYE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+OTHERS_ROWS = page("somebody-else", 0, 1)
+
+
+@scenario("late-408", {f"calls lost of {CALLS}": 0}, beside=(ENVOY, GO))
+async def late_408(subject: Subject) -> Numbers:
+    """Say good-bye to each idle connection as proxies do: 408, and a close that takes its time."""
+    return (lost(await _calls_between(subject, GOOD_BYE)),)
+
+
+@scenario(
+    "late-200", {f"calls of {CALLS} with another's rows": 0, f"calls lost of {CALLS}": 0}, beside=(ENVOY, GO)
+)
+async def late_200(subject: Subject) -> Numbers:
+    """Send another tenant's rows on each idle connection, unasked."""
+    outcomes = await _calls_between(subject, OTHERS_ROWS)
+    return wrong(outcomes), lost(outcomes)
+
+
+async def _calls_between(subject: Subject, late: bytes) -> list[str]:
+    """Let two tenants call in turn, and have bytes come after each answer."""
+    written = asyncio.Event()
+
+    async def answer_and_more(request: Request) -> None:
+        await request.answer()
+        await asyncio.sleep(LATER)
+        await request.connection.write(late)
+        written.set()
+
+    async with playing(answer_and_more) as upstream, subject.serve(upstream.url) as served:
+        tenants = [served.caller(tenant) for tenant in ("a", "b")]
+        outcomes = []
+        for number in range(CALLS):
+            written.clear()
+            outcomes.append(await tenants[number % 2].ask())
+            async with asyncio.timeout(1):
+                await written.wait()
+            await asyncio.sleep(LATER)
+        return outcomes

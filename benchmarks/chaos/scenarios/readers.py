@@ -1,0 +1,80 @@
+"""Readers that stand still: their answers take bounded memory, and a drain does not wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from benchmarks.chaos.http2 import StillReader, still_reader
+from benchmarks.chaos.load import until
+from benchmarks.chaos.scenario import Numbers, scenario
+from benchmarks.chaos.subjects import ENVOY, GO, Subject
+from benchmarks.chaos.upstream import Request, Upstream, playing
+from benchmarks.peers import METHOD, target
+from benchmarks.process import peak_mebibytes
+from gateway.swr.v1 import repos_pb2
+
+STREAM = METHOD.replace("ListRepos", "StreamRepos")
+TOKEN = {"x-auth-token": "a"}
+ROWS = 1000
+# Bytes of a row: as SWR's are, and with long descriptions.
+USUAL, LARGE = 600, 8 * 1024
+# Seconds of a drain, and for how many nothing has to come any more for all to have come.
+GRACE, QUIET = 8, 2.0
+
+
+@scenario("still-streams", {"MiB at the most, 170 streams": 200}, beside=(GO,))
+async def still_streams(subject: Subject) -> Numbers:
+    """Read nothing of 170 streams on one connection."""
+    return (await _peak_of_streams(subject, 170, USUAL),)
+
+
+@scenario("still-streams-large", {"MiB at the most, 12 streams of 8 KiB rows": 250}, beside=(GO,))
+async def still_streams_large(subject: Subject) -> Numbers:
+    """Read nothing of 12 streams whose rows are large."""
+    return (await _peak_of_streams(subject, 12, LARGE),)
+
+
+@scenario(
+    "still-replies",
+    {"MiB at the most, 400 replies": 512, "seconds of a drain": GRACE + 3},
+    beside=(ENVOY, GO),
+)
+async def still_replies(subject: Subject) -> Numbers:
+    """Read nothing of 400 replies, then say SIGTERM."""
+    async with playing(partial(Request.answer, row_bytes=USUAL)) as upstream:
+        async with (
+            subject.serve(upstream.url, "--drain-grace", f"{GRACE}s") as served,
+            still_reader(served.address) as reader,
+        ):
+            for number in range(400):
+                _ask(subject, reader, number)
+            await _quiet(upstream, 400)
+            return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
+
+
+async def _peak_of_streams(subject: Subject, streams: int, row_bytes: int) -> float:
+    async with playing(partial(Request.answer, row_bytes=row_bytes)) as upstream:
+        async with subject.serve(upstream.url) as served, still_reader(served.address) as reader:
+            request = repos_pb2.StreamReposRequest(page_size=ROWS).SerializeToString()
+            for _ in range(streams):
+                reader.call(STREAM, TOKEN, request)
+            await _quiet(upstream, streams)
+            return peak_mebibytes(served.process.pid)
+
+
+def _ask(subject: Subject, reader: StillReader, number: int) -> None:
+    if subject.kind == ENVOY:
+        reader.get(target(ROWS, number), TOKEN)
+    else:
+        request = repos_pb2.ListReposRequest(offset=number, limit=ROWS)
+        reader.call(METHOD, TOKEN, request.SerializeToString())
+
+
+async def _quiet(upstream: Upstream, least: int) -> None:
+    """Wait until so many requests have come, and no more come."""
+    await until(lambda: upstream.requests >= least)
+    seen = 0
+    while seen < upstream.requests:
+        seen = upstream.requests
+        await asyncio.sleep(QUIET)
