@@ -69,6 +69,11 @@ def peak_mebibytes(pid: int) -> float:
     return _status(pid, "VmHWM:")
 
 
+def count_of(pid: int, kind: str) -> int:
+    """Return how many threads (`task`) or open files (`fd`) a process has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/{kind}").iterdir())
+
+
 def _status(pid: int, key: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))

@@ -17,10 +17,9 @@ from tempfile import TemporaryDirectory
 import benchmarks.chaos.scenarios  # noqa: F401 - registers them
 from benchmarks.chaos import envoy
 from benchmarks.chaos.scenario import SCENARIOS, Outcome, Scenario, played
-from benchmarks.chaos.subjects import GATEWAY, ROOT, Envoy, Gateway, GoService, Subject
+from benchmarks.chaos.subjects import GATEWAY, GO_BINARY, ROOT, Subject, gateway, go_service, proxy
 from benchmarks.chaos.table import heading, rows
 
-GO_SERVICE = ROOT / ".tools" / "bin" / "gosvc"
 NOW, BEFORE = "now", "before"
 
 
@@ -59,9 +58,9 @@ async def _outcome(chosen: Scenario, subject: Subject) -> Outcome:
 
 
 @contextmanager
-def _trees(base: str | None) -> Iterator[list[Gateway]]:
+def _trees(base: str | None) -> Iterator[list[Subject]]:
     """Yield the gateway as it was, if that is asked for, and as it is."""
-    now = Gateway(NOW)
+    now = gateway(NOW)
     if not base:
         yield [now]
         return
@@ -69,7 +68,7 @@ def _trees(base: str | None) -> Iterator[list[Gateway]]:
         tree = Path(folder, "base")
         _git("worktree", "add", "--detach", str(tree), base)
         try:
-            yield [Gateway(BEFORE, tree), now]
+            yield [gateway(BEFORE, tree), now]
         finally:
             _git("worktree", "remove", "--force", str(tree))
 
@@ -81,11 +80,11 @@ def _git(*arguments: str) -> None:
 def _comparisons() -> Iterator[Subject]:
     """Yield what is here to compare with; tell what is not."""
     if envoy.BINARY.exists():
-        yield Envoy()
+        yield proxy()
     else:
         print(f"without Envoy: no {envoy.BINARY.name} beside this interpreter")
-    if GO_SERVICE.exists():
-        yield GoService(GO_SERVICE)
+    if GO_BINARY.exists():
+        yield go_service()
     else:
         print("without the Go service: make chaos builds it where there is Go")
 

@@ -50,6 +50,7 @@ class GrpcCaller:
         self._numbers = itertools.count()
 
     async def ask(self, within: float = DEADLINE) -> str:
+        """Ask for the next row."""
         number = next(self._numbers)
         request = repos_pb2.ListReposRequest(offset=number, limit=1).SerializeToString()
         try:
@@ -59,6 +60,7 @@ class GrpcCaller:
         return OK if [repo.name for repo in reply.repos] == [f"{self._tenant}-{number}"] else WRONG
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._channel.close()
 
 
@@ -73,12 +75,11 @@ class HttpCaller:
     def __init__(self, address: str, tenant: str) -> None:
         self._tenant = tenant
         self._url = f"http://{address}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), headers={"X-Auth-Token": tenant}
-        )
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={"X-Auth-Token": tenant})
         self._numbers = itertools.count()
 
     async def ask(self, within: float = DEADLINE) -> str:
+        """Ask for the next row."""
         number = next(self._numbers)
         url = URL(self._url + target(1, number), encoded=True)
         try:
@@ -91,4 +92,5 @@ class HttpCaller:
         return OK if [row["name"] for row in rows] == [f"{self._tenant}-{number}"] else WRONG
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._session.close()

@@ -29,7 +29,7 @@ class StillReader:
 
     def call(self, path: str, headers: Mapping[str, str], message: bytes) -> None:
         """Begin a call of gRPC with one message."""
-        grpc = {"te": "trailers", "content-type": "application/grpc"}
+        grpc = {"te": "trailers", "content-type": "application/grpc"}  # codespell:ignore te
         stream = self._begin({":method": "POST", ":path": path, **grpc, **headers}, _END_HEADERS)
         self._send(_DATA, struct.pack(">BI", 0, len(message)) + message, _END_STREAM, stream)
 

@@ -72,10 +72,11 @@ def scenario(
 async def played(chosen: Scenario, subject: Subject) -> Outcome:
     """Play a scenario on a subject, in bounded time."""
     try:
-        async with asyncio.timeout(chosen.limit):
+        async with asyncio.timeout(chosen.limit) as limit:
             numbers = dict(zip(chosen.promise, await chosen.play(subject), strict=True))
     except Skipped as reason:
         return Outcome(remark=str(reason))
-    except TimeoutError:
-        return Outcome(remark=f"not over after {chosen.limit:.0f} s", kept=False)
+    except Exception as error:  # noqa: BLE001 - what a subject that breaks down does to a scenario, nobody foresees
+        remark = f"not over after {chosen.limit:.0f} s" if limit.expired() else repr(error)
+        return Outcome(remark=remark, kept=False)
     return Outcome(numbers, kept=all(number <= chosen.promise[name] for name, number in numbers.items()))

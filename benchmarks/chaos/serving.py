@@ -18,9 +18,9 @@ from benchmarks.chaos.callers import Caller, GrpcCaller
 # Seconds until a process must serve, on a machine that has much else to do.
 START = 60.0
 # What asyncio itself reads ahead of a pipe.
-READ_AHEAD = 4096
+READ_AHEAD = 16 * 1024
 
-_ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
+_ADDRESS = re.compile(r"127\.0\.0\.1:[1-9]\d*")
 _FOREIGN = re.compile(r"SWR_GATEWAY_|GRPC_|OTEL_|PYTHON|\w+_PROXY$", re.IGNORECASE)
 
 
@@ -68,7 +68,7 @@ class Served:
 async def process(
     command: Sequence[str], folder: Path, variables: Mapping[str, str], *, reads: bool = True
 ) -> AsyncIterator[tuple[Process, str]]:
-    """Run a process for the time of a `with` block; yields it, and the first line of its standard error with an address.
+    """Run a process for the time of a `with` block; yields it and what it says with an address.
 
     Args:
         command: What to run.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from benchmarks.chaos import envoy
 from benchmarks.chaos.callers import HttpCaller
@@ -19,29 +19,33 @@ GATEWAY, ENVOY, GO = "gateway", "Envoy", "Go"
 ATTEMPT_TIMEOUT, TIMEOUT = 5, 15
 
 ROOT = Path(__file__).parents[2]
-# Where calls and operators are answered.
-_LOCAL = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+GO_BINARY = ROOT / ".tools" / "bin" / "gosvc"
 
-Variables = Mapping[str, str]
+_ANY_PORTS = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
 
-class Subject(Protocol):
+@dataclass(frozen=True)
+class Subject:
     """What calls go through.
 
     Attributes:
         kind: GATEWAY, ENVOY or GO.
         name: Its column in the table.
+        command: Makes a command line of the upstream's URL and of flags.
+        find: Finds out where it serves, by the first line with an address that it says.
+        folder: Where it runs, and where Python looks for its modules.
     """
 
-    @property
-    def kind(self) -> str: ...
+    kind: str
+    name: str
+    command: Callable[[str, tuple[str, ...]], tuple[str, ...]]
+    find: Callable[[Process, str], Awaitable[Served]]
+    folder: Path = ROOT
 
-    @property
-    def name(self) -> str: ...
-
-    def serve(
-        self, upstream: str, *flags: str, reads: bool = True, variables: Variables | None = None
-    ) -> AbstractAsyncContextManager[Served]:
+    @asynccontextmanager
+    async def serve(
+        self, upstream: str, *flags: str, reads: bool = True, variables: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Served]:
         """Serve for the time of a `with` block.
 
         Args:
@@ -50,60 +54,48 @@ class Subject(Protocol):
             reads: Whether somebody reads its standard error.
             variables: Of its environment.
         """
-        ...
+        environment = {"PYTHONPATH": str(self.folder), **(variables or {})}
+        async with (
+            process(self.command(upstream, flags), self.folder, environment, reads=reads) as (started, line),
+            await self.find(started, line) as served,
+        ):
+            yield served
 
 
-@dataclass(frozen=True)
-class Gateway:
-    """The gateway of a tree, with what this interpreter has installed."""
+def gateway(name: str, tree: Path = ROOT) -> Subject:
+    """Return the gateway of a tree, with what this interpreter has installed."""
 
-    name: str
-    tree: Path = ROOT
-    kind: str = GATEWAY
+    def command(upstream: str, flags: tuple[str, ...]) -> tuple[str, ...]:
+        return (sys.executable, "-m", "gateway", "serve", *_ANY_PORTS, "--upstream-url", upstream, *flags)
 
-    @asynccontextmanager
-    async def serve(
-        self, upstream: str, *flags: str, reads: bool = True, variables: Variables | None = None
-    ) -> AsyncIterator[Served]:
-        command = (sys.executable, "-m", "gateway", "serve", *_LOCAL, "--upstream-url", upstream, *flags)
-        environment = {"PYTHONPATH": str(self.tree), **(variables or {})}
-        async with process(command, self.tree, environment, reads=reads) as (started, line):
-            address, _, admin = addresses_in(line)
-            async with Served(started, address, admin) as served:
-                yield served
+    async def find(started: Process, line: str) -> Served:
+        address, _, admin = addresses_in(line)
+        return Served(started, address, admin)
+
+    return Subject(GATEWAY, name, command, find, tree)
 
 
-@dataclass(frozen=True)
-class Envoy:
-    """A proxy for HTTP: its callers send the upstream's own requests."""
+def proxy() -> Subject:
+    """Return Envoy: a proxy for HTTP, so its callers send the upstream's own requests."""
 
-    name: str = ENVOY
-    kind: str = ENVOY
+    def command(upstream: str, _: tuple[str, ...]) -> tuple[str, ...]:
+        return envoy.command(upstream, ATTEMPT_TIMEOUT, TIMEOUT)
 
-    @asynccontextmanager
-    async def serve(
-        self, upstream: str, *flags: str, reads: bool = True, variables: Variables | None = None
-    ) -> AsyncIterator[Served]:
-        command = envoy.command(upstream, ATTEMPT_TIMEOUT, TIMEOUT)
-        async with process(command, ROOT, variables or {}, reads=reads) as (started, line):
-            address = await envoy.listens_on(addresses_in(line)[0])
-            async with Served(started, address, dial=HttpCaller) as served:
-                yield served
+    async def find(started: Process, line: str) -> Served:
+        (admin,) = addresses_in(line)
+        return Served(started, await envoy.listens_on(admin), dial=HttpCaller)
+
+    return Subject(ENVOY, ENVOY, command, find)
 
 
-@dataclass(frozen=True)
-class GoService:
-    """A service by hand: grpc-go and net/http, with their defaults."""
+def go_service() -> Subject:
+    """Return a gateway by hand: grpc-go and net/http."""
 
-    binary: Path
-    name: str = GO
-    kind: str = GO
+    def command(upstream: str, _: tuple[str, ...]) -> tuple[str, ...]:
+        return (str(GO_BINARY), "-upstream", upstream, "-timeout", f"{TIMEOUT}s")
 
-    @asynccontextmanager
-    async def serve(
-        self, upstream: str, *flags: str, reads: bool = True, variables: Variables | None = None
-    ) -> AsyncIterator[Served]:
-        command = (str(self.binary), "-upstream", upstream, "-timeout", f"{TIMEOUT}s")
-        async with process(command, ROOT, variables or {}, reads=reads) as (started, line):
-            async with Served(started, addresses_in(line)[0]) as served:
-                yield served
+    async def find(started: Process, line: str) -> Served:
+        (address,) = addresses_in(line)
+        return Served(started, address)
+
+    return Subject(GO, GO, command, find)

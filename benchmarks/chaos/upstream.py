@@ -36,6 +36,7 @@ class Connection:
     is_forgotten: bool = False
 
     async def write(self, content: bytes) -> None:
+        """Send bytes, whatever they are."""
         self.writer.write(content)
         await self.writer.drain()
 
@@ -95,9 +96,11 @@ class Upstream:
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, to its end."""
         connection = Connection(reader, writer)
         self.connections.append(connection)
         with suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -7,7 +7,6 @@ import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import aiohttp
 
@@ -15,7 +14,7 @@ from benchmarks.chaos.scenario import Numbers, scenario
 from benchmarks.chaos.serving import Served
 from benchmarks.chaos.subjects import Subject
 from benchmarks.chaos.upstream import playing
-from benchmarks.process import cpu_seconds
+from benchmarks.process import count_of, cpu_seconds
 
 MANY = 200
 # Seconds that a request may take to come, and that a probe is given.
@@ -41,8 +40,7 @@ async def admin_many(subject: Subject) -> Numbers:
     async with playing() as upstream, subject.serve(upstream.url) as served, _connections(served, MANY):
         probe = asyncio.create_task(_probe_seconds(served))
         await asyncio.sleep(0.5)
-        threads = len(list(Path(f"/proc/{served.process.pid}/task").iterdir()))
-        return threads, await probe
+        return count_of(served.process.pid, "task"), await probe
 
 
 @scenario("admin-descriptors", {"CPUs that it takes": 0.3})
@@ -50,7 +48,7 @@ async def admin_descriptors(subject: Subject) -> Numbers:
     """Connect more often than the process may have files."""
     async with playing() as upstream, subject.serve(upstream.url) as served:
         pid = served.process.pid
-        files = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 10
+        files = count_of(pid, "fd") + 10
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
         async with _connections(served, MANY // 4):
             await asyncio.sleep(0.5)
@@ -67,7 +65,7 @@ async def _connections(served: Served, count: int) -> AsyncIterator[list[asyncio
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
-                for _ in range(count):
+                while len(writers) < count:
                     writers.append((await asyncio.open_connection(host, int(port)))[1])
         yield writers
     finally:

@@ -30,6 +30,7 @@ class Death:
     request: int = 2
 
     async def take(self, connection: Connection) -> None:
+        """Have a connection die."""
         await asyncio.sleep(self.after / 1000)
         match self.kind:
             case "close":
@@ -53,6 +54,7 @@ class Balancer:
     meeting: asyncio.Barrier | None = field(default_factory=lambda: asyncio.Barrier(POOLED))
 
     async def __call__(self, request: Request) -> None:
+        """Answer a request, or have its connection die."""
         if self.meeting:
             await self.meeting.wait()
         elif request.connection.is_forgotten:

@@ -33,5 +33,5 @@ async def half_closed(subject: Subject) -> Numbers:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for message in ():
+    for message in list[bytes]():
         yield message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from benchmarks.chaos.load import at_once, lost, one_by_one, until
+from benchmarks.chaos.load import at_once, lost, until
 from benchmarks.chaos.scenario import Numbers, scenario
 from benchmarks.chaos.subjects import ENVOY, GO, Subject
 from benchmarks.chaos.upstream import Request, playing

@@ -42,25 +42,28 @@ async def still_streams_large(subject: Subject) -> Numbers:
 )
 async def still_replies(subject: Subject) -> Numbers:
     """Read nothing of 400 replies, then say SIGTERM."""
-    async with playing(partial(Request.answer, row_bytes=USUAL)) as upstream:
-        async with (
-            subject.serve(upstream.url, "--drain-grace", f"{GRACE}s") as served,
-            still_reader(served.address) as reader,
-        ):
-            for number in range(400):
-                _ask(subject, reader, number)
-            await _quiet(upstream, 400)
-            return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
+    async with (
+        playing(partial(Request.answer, row_bytes=USUAL)) as upstream,
+        subject.serve(upstream.url, "--drain-grace", f"{GRACE}s") as served,
+        still_reader(served.address) as reader,
+    ):
+        for number in range(400):
+            _ask(subject, reader, number)
+        await _quiet(upstream, 400)
+        return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
 
 
 async def _peak_of_streams(subject: Subject, streams: int, row_bytes: int) -> float:
-    async with playing(partial(Request.answer, row_bytes=row_bytes)) as upstream:
-        async with subject.serve(upstream.url) as served, still_reader(served.address) as reader:
-            request = repos_pb2.StreamReposRequest(page_size=ROWS).SerializeToString()
-            for _ in range(streams):
-                reader.call(STREAM, TOKEN, request)
-            await _quiet(upstream, streams)
-            return peak_mebibytes(served.process.pid)
+    async with (
+        playing(partial(Request.answer, row_bytes=row_bytes)) as upstream,
+        subject.serve(upstream.url) as served,
+        still_reader(served.address) as reader,
+    ):
+        request = repos_pb2.StreamReposRequest(page_size=ROWS).SerializeToString()
+        for _ in range(streams):
+            reader.call(STREAM, TOKEN, request)
+        await _quiet(upstream, streams)
+        return peak_mebibytes(served.process.pid)
 
 
 def _ask(subject: Subject, reader: StillReader, number: int) -> None:

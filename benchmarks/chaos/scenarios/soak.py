@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from benchmarks.chaos.load import again_and_again, at_rate, cancelled, lost
 from benchmarks.chaos.callers import Caller
+from benchmarks.chaos.load import again_and_again, at_rate, cancelled, lost
 from benchmarks.chaos.scenario import LIMIT, Numbers, scenario
 from benchmarks.chaos.subjects import ENVOY, GO, Subject
 from benchmarks.chaos.upstream import Request, playing

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from benchmarks.chaos.callers import OK, Caller
 from benchmarks.chaos.load import at_once
 from benchmarks.chaos.scenario import Numbers, scenario
