@@ -42,13 +42,25 @@ async def _play(names: Sequence[str], subjects: Sequence[Subject]) -> list[str]:
     print(heading([subject.name for subject in subjects]), flush=True)
     broken, remarks = [], []
     for chosen in (SCENARIOS[name] for name in names):
-        outcomes = {subject.name: await _outcome(chosen, subject) for subject in subjects}
+        outcomes = await _outcomes(chosen, subjects)
         print(rows(chosen, outcomes), flush=True)
         remarks += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
         if not outcomes[NOW].kept:
             broken.append(chosen.name)
     print("\n".join(["", *remarks]))
     return broken
+
+
+async def _outcomes(chosen: Scenario, subjects: Sequence[Subject]) -> dict[str, Outcome]:
+    """Play a scenario on all subjects that it is for."""
+    turns = asyncio.Semaphore(1 if chosen.is_alone else len(subjects))
+
+    async def in_turn(subject: Subject) -> Outcome:
+        async with turns:
+            return await _outcome(chosen, subject)
+
+    outcomes = await asyncio.gather(*map(in_turn, subjects))
+    return {subject.name: outcome for subject, outcome in zip(subjects, outcomes, strict=True)}
 
 
 async def _outcome(chosen: Scenario, subject: Subject) -> Outcome:

@@ -30,6 +30,7 @@ class Scenario:
         beside: Kinds of subjects that it is played on beside gateways.
         play: Has it happen to a subject; returns the numbers, in the order of the promise.
         limit: Seconds that it may take.
+        is_alone: Whether it needs the machine for itself; else all subjects go through it at the same time.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     beside: frozenset[str]
     play: Play
     limit: float = LIMIT
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,17 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    name: str, promise: Mapping[str, float], *, beside: tuple[str, ...] = (), limit: float = LIMIT
+    name: str,
+    promise: Mapping[str, float],
+    *,
+    beside: tuple[str, ...] = (),
+    limit: float = LIMIT,
+    is_alone: bool = False,
 ) -> Callable[[Play], Play]:
     """Register a function as a scenario."""
 
     def register(play: Play) -> Play:
-        SCENARIOS[name] = Scenario(name, promise, frozenset(beside), play, limit)
+        SCENARIOS[name] = Scenario(name, promise, frozenset(beside), play, limit, is_alone)
         return play
 
     return register

@@ -46,7 +46,7 @@ class Served:
         self._callers.append(self.dial(self.address, tenant))
         return self._callers[-1]
 
-    async def ends(self, within: float = 60.0) -> float:
+    async def ends(self, within: float) -> float:
         """Say SIGTERM; return the seconds until it has ended, or the most of them."""
         began = time.monotonic()
         self.process.terminate()

@@ -23,13 +23,13 @@ USUAL, LARGE = 600, 8 * 1024
 GRACE, QUIET = 8, 2.0
 
 
-@scenario("still-streams", {"MiB at the most, 170 streams": 200}, beside=(GO,))
+@scenario("still-streams", {"MiB at the most, 170 streams": 200}, beside=(GO,), is_alone=True)
 async def still_streams(subject: Subject) -> Numbers:
     """Read nothing of 170 streams on one connection."""
     return (await _peak_of_streams(subject, 170, USUAL),)
 
 
-@scenario("still-streams-large", {"MiB at the most, 12 streams of 8 KiB rows": 250}, beside=(GO,))
+@scenario("still-streams-large", {"MiB at the most, 12 streams of 8 KiB rows": 250}, beside=(GO,), is_alone=True)
 async def still_streams_large(subject: Subject) -> Numbers:
     """Read nothing of 12 streams whose rows are large."""
     return (await _peak_of_streams(subject, 12, LARGE),)
@@ -39,6 +39,7 @@ async def still_streams_large(subject: Subject) -> Numbers:
     "still-replies",
     {"MiB at the most, 400 replies": 512, "seconds of a drain": GRACE + 3},
     beside=(ENVOY, GO),
+    is_alone=True,
 )
 async def still_replies(subject: Subject) -> Numbers:
     """Read nothing of 400 replies, then say SIGTERM."""

@@ -34,7 +34,7 @@ async def _play_tricks(request: Request) -> None:
             await request.answer()
 
 
-@scenario("soak", {f"calls of the other lost of {CALLS}": 0}, beside=(ENVOY, GO), limit=LIMIT + SECONDS)
+@scenario("soak", {f"calls of the other lost of {CALLS}": 0}, beside=(ENVOY, GO), is_alone=True, limit=LIMIT + SECONDS)
 async def soak(subject: Subject) -> Numbers:
     """Let a hostile tenant ask, insist and hang up."""
     async with playing(_play_tricks) as upstream, subject.serve(upstream.url) as served, asyncio.TaskGroup() as group:

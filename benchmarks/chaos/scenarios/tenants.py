@@ -38,7 +38,7 @@ async def tenant_probes(subject: Subject) -> Numbers:
     return await _harm_to_the_other(subject, keep_one_waiting, together=20, within=1.1, ahead=1.5)
 
 
-@scenario("tenant-slow", {f"calls of the other lost of {CALLS}": 0}, beside=(ENVOY, GO))
+@scenario("tenant-slow", {f"calls of the other lost of {CALLS}": 0}, beside=(ENVOY, GO), is_alone=True)
 async def tenant_slow(subject: Subject) -> Numbers:
     """Have 400 slow calls of one tenant under way all the time: turns at the upstream are dealt fairly."""
 

@@ -19,7 +19,7 @@ async def unread_logs(subject: Subject) -> Numbers:
     """Make calls, and say SIGTERM, with a full pipe behind standard error."""
     async with playing() as upstream, subject.serve(upstream.url, reads=False) as served:
         answered = await _answered(served.caller("a"))
-        return CALLS - answered, await served.ends()
+        return CALLS - answered, await served.ends(within=2 * END)
 
 
 async def _answered(caller: Caller) -> int:

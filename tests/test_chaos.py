@@ -1,0 +1,56 @@
+"""The scenarios of `make chaos` that take seconds, on the gateway at hand; and how it tells what has come of them."""
+
+from __future__ import annotations
+
+import pytest
+
+import benchmarks.chaos.scenarios  # noqa: F401 - registers them
+from benchmarks.chaos.scenario import SCENARIOS, Numbers, Play, Scenario, Skipped, played
+from benchmarks.chaos.subjects import Subject, gateway
+from benchmarks.chaos.table import rows
+
+IN_CI: tuple[str, ...] = ()
+NOW = gateway("now")
+
+
+@pytest.mark.parametrize("name", IN_CI)
+async def test_a_promise_is_kept(name: str) -> None:
+    outcome = await played(SCENARIOS[name], NOW)
+    assert outcome.kept, outcome
+
+
+async def told(play: Play) -> tuple[bool, list[str]]:
+    """Play a scenario of two numbers; return whether its promise was kept, and what the table shows."""
+    chosen = Scenario("trouble", {"calls lost": 2, "MiB": 200}, frozenset(), play)
+    outcome = await played(chosen, NOW)
+    lines = rows(chosen, {"now": outcome}).splitlines()
+    return outcome.kept, [line.split("|")[-2].strip() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept", "cells"),
+    [
+        ((2, 199.6), True, ["2", "200"]),
+        ((0, 201), False, ["0", "**201**"]),
+        ((2.5, 0.25), False, ["**2.5**", "0.2"]),
+    ],
+)
+async def test_numbers_are_held_to_the_promise(numbers: Numbers, kept: bool, cells: list[str]) -> None:
+    async def play(_: Subject) -> Numbers:
+        return numbers
+
+    assert await told(play) == (kept, cells)
+
+
+async def test_a_scenario_that_breaks_off_keeps_no_promise() -> None:
+    async def play(_: Subject) -> Numbers:
+        raise ConnectionRefusedError
+
+    assert await told(play) == (False, ["**?**", "**?**"])
+
+
+async def test_a_scenario_that_cannot_be_played_breaks_none() -> None:
+    async def play(_: Subject) -> Numbers:
+        raise Skipped("no disk of its own")
+
+    assert await told(play) == (True, ["-", "-"])
