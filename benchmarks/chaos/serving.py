@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from benchmarks.chaos.callers import Caller, GrpcCaller
 
 # Seconds until a process must serve, on a machine that has much else to do.
 START = 60.0
-# What asyncio itself reads ahead of a pipe.
+# Bytes that are read ahead of a pipe: more than its longest line.
 READ_AHEAD = 16 * 1024
 
 _ADDRESS = re.compile(r"127\.0\.0\.1:[1-9]\d*")
@@ -80,22 +80,24 @@ async def process(
         RuntimeError: It ended at once; with what it said.
     """
     own = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
+    # A pipe of our own, for asyncio does not see the end of a process as long as one of its own is not read empty.
+    our_end, its_end = os.pipe()
+    loop = asyncio.get_running_loop()
+    pipe, said = await loop.connect_read_pipe(_UpToAnAddress, os.fdopen(our_end, "rb"))
     started = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env={**own, **variables}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, limit=READ_AHEAD
+        *command, cwd=folder, env={**own, **variables}, stdin=DEVNULL, stdout=DEVNULL, stderr=its_end
     )
-    assert started.stderr
-    reading = None
+    os.close(its_end)
     try:
         async with asyncio.timeout(START):
-            line = await _line_with_address(started.stderr)
-        if reads:
-            reading = asyncio.create_task(_read_all(started.stderr))
+            line = await said.line
+        if not reads:
+            pipe.pause_reading()
         yield started, line
     finally:
+        pipe.close()
         with suppress(ProcessLookupError):
             started.kill()
-        if reading:
-            await reading
         await started.wait()
 
 
@@ -104,15 +106,24 @@ def addresses_in(line: str) -> list[str]:
     return _ADDRESS.findall(line)
 
 
-async def _line_with_address(stream: asyncio.StreamReader) -> str:
-    lines = ""
-    while line := (await stream.readline()).decode():
-        lines += line
-        if _ADDRESS.search(line):
-            return line
-    raise RuntimeError(f"it ended and said:\n{lines}")
+class _UpToAnAddress(asyncio.Protocol):
+    """Reads up to the first line with an address, and drops what comes behind.
 
+    Attributes:
+        line: That line; a RuntimeError where there was none.
+    """
 
-async def _read_all(stream: asyncio.StreamReader) -> None:
-    while await stream.read(READ_AHEAD):
-        pass
+    def __init__(self) -> None:
+        self.line: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._said = ""
+
+    def data_received(self, data: bytes) -> None:
+        if not self.line.done():
+            self._said += data.decode(errors="replace")
+            complete = self._said.splitlines()[: self._said.count("\n")]
+            if found := next(filter(_ADDRESS.search, complete), None):
+                self.line.set_result(found)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.line.done():
+            self.line.set_exception(RuntimeError(f"it ended and said:\n{self._said}"))

@@ -14,7 +14,7 @@ TOGETHER = 20
 END = 5.0
 
 
-@scenario("unread-logs", {f"calls lost of {CALLS}": 0, "seconds until it has ended": END}, beside=(ENVOY, GO))
+@scenario("unread-logs", {f"calls not served of {CALLS}": 0, "seconds until it has ended": END}, beside=(ENVOY, GO))
 async def unread_logs(subject: Subject) -> Numbers:
     """Make calls, and say SIGTERM, with a full pipe behind standard error."""
     async with playing() as upstream, subject.serve(upstream.url, reads=False) as served:
