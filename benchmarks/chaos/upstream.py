@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 import struct
@@ -13,9 +12,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
+from benchmarks.pages import encode, records
+
 # As many rows as no stream comes to the end of.
 TOTAL = 1_000_000
 BACKLOG = 1024
+
+(_RECORD,) = records(1)
+del _RECORD["total_range"]
 
 _PAGE = re.compile(r"offset%3A%3A(\d+)%7Climit%3A%3A(\d+)")
 _TENANT = re.compile(r"^x-auth-token: (\S+)", re.IGNORECASE | re.MULTILINE)
@@ -67,7 +71,7 @@ class Request:
     limit: int
 
     async def answer(self, row_bytes: int = 0) -> None:
-        """Answer with rows of the tenant's own, of about that size at least."""
+        """Answer with rows of the tenant's own, as SWR's are, or with descriptions of so many bytes."""
         await self.connection.write(page(self.tenant, self.offset, self.limit, row_bytes))
 
     async def refuse(self, status: int) -> None:
@@ -103,7 +107,7 @@ class Upstream:
         """Serve one connection, to its end."""
         connection = Connection(reader, writer)
         self.connections.append(connection)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not writer.is_closing():
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 self.requests += 1
@@ -129,9 +133,8 @@ async def playing(behave: Behavior = Request.answer) -> AsyncIterator[Upstream]:
 @lru_cache(maxsize=64)
 def page(tenant: str, offset: int, limit: int, row_bytes: int = 0) -> bytes:
     """Build the answer with a page of a tenant's rows."""
-    description = "x" * row_bytes
-    rows = [{"name": f"{tenant}-{offset + number}", "description": description} for number in range(limit)]
-    body = json.dumps(rows).encode()
+    record = _RECORD | ({"description": "x" * row_bytes} if row_bytes else {})
+    body = encode([{**record, "name": f"{tenant}-{offset + number}"} for number in range(limit)])
     head = f"HTTP/1.1 200 OK\r\nContent-Range: {offset}-{limit}/{TOTAL}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 

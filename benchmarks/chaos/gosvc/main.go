@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "swr-gateway/benchmarks/chaos/gosvc/gateway/swr/v1"
 )
@@ -34,8 +35,23 @@ type service struct {
 }
 
 type row struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
+	Name         string    `json:"name"`
+	Category     string    `json:"category"`
+	Description  string    `json:"description"`
+	Size         int64     `json:"size"`
+	IsPublic     bool      `json:"is_public"`
+	NumImages    int64     `json:"num_images"`
+	NumDownload  int64     `json:"num_download"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+	URL          string    `json:"url"`
+	Path         string    `json:"path"`
+	InternalPath string    `json:"internal_path"`
+	DomainName   string    `json:"domain_name"`
+	Namespace    string    `json:"namespace"`
+	Tags         []string  `json:"tags"`
+	Status       bool      `json:"status"`
+	Logo         string    `json:"logo"`
 }
 
 func (s *service) ListRepos(ctx context.Context, request *pb.ListReposRequest) (*pb.ListReposResponse, error) {
@@ -95,8 +111,13 @@ func (s *service) fetch(ctx context.Context, offset, limit int32) ([]*pb.Repo, e
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	repos := make([]*pb.Repo, len(rows))
-	for number, one := range rows {
-		repos[number] = &pb.Repo{Name: one.Name, Description: one.Description}
+	for number, r := range rows {
+		repos[number] = &pb.Repo{
+			Name: r.Name, Category: r.Category, Description: r.Description, Size: r.Size, IsPublic: r.IsPublic,
+			NumImages: r.NumImages, NumDownload: r.NumDownload, CreatedAt: timestamppb.New(r.CreatedAt),
+			UpdatedAt: timestamppb.New(r.UpdatedAt), Url: r.URL, Path: r.Path, InternalPath: r.InternalPath,
+			DomainName: r.DomainName, Namespace: r.Namespace, Tags: r.Tags, Status: r.Status, Logo: r.Logo,
+		}
 	}
 	return repos, nil
 }

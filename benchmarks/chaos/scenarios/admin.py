@@ -43,7 +43,7 @@ async def admin_many(subject: Subject) -> Numbers:
         return count_of(served.process.pid, "task"), await probe
 
 
-@scenario("admin-descriptors", {"CPUs that it takes": 0.3})
+@scenario("admin-descriptors", {"CPUs that it takes": 0.1})
 async def admin_descriptors(subject: Subject) -> Numbers:
     """Connect more often than the process may have files."""
     async with playing() as upstream, subject.serve(upstream.url) as served:
