@@ -83,7 +83,7 @@ check-protos: install ## Prove that the committed generated code is fresh
 bench: install ## Measure conversion, calls, workers, sharing, streams, overload and start-up, beside what they are compared to
 	@for part in conversion signing call observing workers sharing stream overload startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
-chaos: install $(if $(shell command -v go),.tools/bin/gosvc) ## Play what goes wrong in the world, and count the harm, in under 10 minutes (ARGS='late-408 pause', BASE=a git ref to compare with, SOAK=600)
+chaos: install $(if $(shell command -v go),.tools/bin/gosvc) ## Play what goes wrong in the world and count the harm, in under 10 minutes (ARGS='late forgotten' BASE=main SOAK=600)
 	@$(BIN)/python -m benchmarks.chaos $(if $(BASE),--base $(BASE)) $(ARGS)
 
 # A gateway by hand, to compare with: where it cannot be built, its column stays empty.

@@ -1,6 +1,6 @@
 """Plays scenarios on the gateway of this tree, and on what it is compared to; fails where a promise is broken.
 
-`python -m benchmarks.chaos [--base REF] [SCENARIO ...]`; `make chaos` builds what it needs first.
+`python -m benchmarks.chaos [--base REF] [NAME ...]`; `make chaos` builds what it needs first.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ def main() -> int:
     """Return 0 where the gateway of this tree kept all promises, and 1 else."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", metavar="REF", help="a git ref to compare with")
-    parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS], help="all of them, unless named")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="beginnings of the names of scenarios; all by default")
     given = parser.parse_args()
+    chosen = [one for name, one in SCENARIOS.items() if name.startswith(tuple(given.names or ("",)))]
+    if not chosen:
+        parser.error(f"there are: {', '.join(SCENARIOS)}")
     with _trees(given.base) as gateways:
-        subjects = [*gateways, *_comparisons()]
-        broken = asyncio.run(_play(given.scenario or list(SCENARIOS), subjects))
+        broken = asyncio.run(_play(chosen, [*gateways, *_comparisons()]))
     for name in broken:
         print(f"broken: {name}")
     return 1 if broken else 0
 
 
-async def _play(names: Sequence[str], subjects: Sequence[Subject]) -> list[str]:
+async def _play(scenarios: Sequence[Scenario], subjects: Sequence[Subject]) -> list[str]:
     """Play scenarios one after the other, and print the table; return those whose promise is broken now."""
     print(heading([subject.name for subject in subjects]), flush=True)
     broken, remarks = [], []
-    for chosen in (SCENARIOS[name] for name in names):
+    for chosen in scenarios:
         outcomes = await _outcomes(chosen, subjects)
         print(rows(chosen, outcomes), flush=True)
         remarks += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]

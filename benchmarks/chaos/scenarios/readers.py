@@ -17,8 +17,8 @@ from gateway.swr.v1 import repos_pb2
 STREAM = METHOD.replace("ListRepos", "StreamRepos")
 TOKEN = {"x-auth-token": "a"}
 ROWS = 1000
-# Bytes of a long description.
-LARGE = 8 * 1024
+# Bytes of descriptions: as one writes them, and of those who paste a manual.
+USUAL, LARGE = 120, 8 * 1024
 # Seconds of a drain, and for how many nothing has to come any more for all to have come.
 GRACE, QUIET = 8, 2.0
 
@@ -26,7 +26,7 @@ GRACE, QUIET = 8, 2.0
 @scenario("still-streams", {"MiB at the most, 170 streams": 200}, beside=(GO,), is_alone=True)
 async def still_streams(subject: Subject) -> Numbers:
     """Read nothing of 170 streams on one connection."""
-    return (await _peak_of_streams(subject, 170),)
+    return (await _peak_of_streams(subject, 170, USUAL),)
 
 
 @scenario("still-streams-large", {"MiB at the most, 12 streams of 8 KiB rows": 250}, beside=(GO,), is_alone=True)
@@ -44,7 +44,7 @@ async def still_streams_large(subject: Subject) -> Numbers:
 async def still_replies(subject: Subject) -> Numbers:
     """Read nothing of 400 replies, then say SIGTERM."""
     async with (
-        playing() as upstream,
+        playing(partial(Request.answer, row_bytes=USUAL)) as upstream,
         subject.serve(upstream.url, "--drain-grace", f"{GRACE}s") as served,
         still_reader(served.address) as reader,
     ):
@@ -54,7 +54,7 @@ async def still_replies(subject: Subject) -> Numbers:
         return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
 
 
-async def _peak_of_streams(subject: Subject, streams: int, row_bytes: int = 0) -> float:
+async def _peak_of_streams(subject: Subject, streams: int, row_bytes: int) -> float:
     async with (
         playing(partial(Request.answer, row_bytes=row_bytes)) as upstream,
         subject.serve(upstream.url) as served,
