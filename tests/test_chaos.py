@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import benchmarks.chaos.scenarios  # noqa: F401 - registers them
+from benchmarks.chaos.callers import WRONG
+from benchmarks.chaos.http2 import still_reader
+from benchmarks.chaos.load import at_once, lost
 from benchmarks.chaos.scenario import SCENARIOS, Numbers, Play, Scenario, Skipped, played
 from benchmarks.chaos.subjects import Subject, gateway
 from benchmarks.chaos.table import rows
+from benchmarks.chaos.upstream import Request, playing
+from benchmarks.peers import METHOD
+from gateway.swr.v1.repos_pb2 import ListReposRequest
+from patience import until
 
 IN_CI: tuple[str, ...] = ()
 NOW = gateway("now")
+
+TOKEN = {"x-auth-token": "a"}
 
 
 @pytest.mark.parametrize("name", IN_CI)
@@ -54,3 +65,22 @@ async def test_a_scenario_that_cannot_be_played_breaks_none() -> None:
         raise Skipped("no disk of its own")
 
     assert await told(play) == (True, ["-", "-"])
+
+
+async def test_a_world_without_trouble_harms_nobody() -> None:
+    async with playing() as upstream, NOW.serve(upstream.url) as served:
+        assert lost(await at_once(served.caller("a"), 20)) == 0
+
+
+async def test_callers_know_the_rows_that_are_their_own() -> None:
+    async def answer_another(request: Request) -> None:
+        await replace(request, tenant="b").answer()
+
+    async with playing(answer_another) as upstream, NOW.serve(upstream.url) as served:
+        assert await served.caller("a").ask() == WRONG
+
+
+async def test_a_reader_that_stands_still_makes_calls() -> None:
+    async with playing() as upstream, NOW.serve(upstream.url) as served, still_reader(served.address) as reader:
+        reader.call(METHOD, TOKEN, ListReposRequest(offset=0, limit=1).SerializeToString())
+        await until(lambda: upstream.requests > 0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.chaos.scenario import Outcome, Scenario
 
-_WIDTHS = (18, 46, 8)
+_WIDTHS = (20, 50, 8)
 _COLUMN = 8
 
 

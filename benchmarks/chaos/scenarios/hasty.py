@@ -20,7 +20,7 @@ async def _healthy(request: Request) -> None:
     await request.answer()
 
 
-@scenario("hasty", {f"calls of another lost of {INNOCENT}, behind deadlines": 0}, beside=(ENVOY, GO))
+@scenario("hasty", {f"calls of another lost of {INNOCENT}": 0}, beside=(ENVOY, GO))
 async def hasty(subject: Subject) -> Numbers:
     """Set a deadline that is shorter than the upstream's answer takes."""
     async with playing(_healthy) as upstream, subject.serve(upstream.url) as served:
@@ -28,7 +28,7 @@ async def hasty(subject: Subject) -> Numbers:
         return (lost(await at_once(served.caller("b"), INNOCENT)),)
 
 
-@scenario("cancelling", {f"calls of another lost of {INNOCENT}, behind cancellations": 0}, beside=(ENVOY, GO))
+@scenario("cancelling", {f"calls of another lost of {INNOCENT}": 0}, beside=(ENVOY, GO))
 async def cancelling(subject: Subject) -> Numbers:
     """Hang up before the upstream has answered."""
     async with playing(_healthy) as upstream, subject.serve(upstream.url) as served:
