@@ -43,7 +43,7 @@ async def told(play: Play) -> tuple[bool, list[str]]:
     [
         ((2, 199.6), True, ["2", "200"]),
         ((0, 201), False, ["0", "**201**"]),
-        ((2.5, 0.25), False, ["**2.5**", "0.2"]),
+        ((2.5, 0.25), False, ["**2.5**", "0.25"]),
     ],
 )
 async def test_numbers_are_held_to_the_promise(numbers: Numbers, kept: bool, cells: list[str]) -> None:

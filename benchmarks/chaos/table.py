@@ -31,8 +31,15 @@ def _cell(outcome: Outcome, name: str, most: float) -> str:
     if name not in outcome.numbers:
         return "-" if outcome.kept else "**?**"
     number = outcome.numbers[name]
-    text = f"{number:.1f}" if number % 1 and number < 100 else f"{number:.0f}"
+    text = _text(number)
     return text if number <= most else f"**{text}**"
+
+
+def _text(number: float) -> str:
+    """Show no more digits than mean something: calls and MiB as whole numbers, seconds and CPUs with what is behind."""
+    if number == round(number) or number >= 100:
+        return f"{number:.0f}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
 
 
 def _row(first: Sequence[str], others: Sequence[str]) -> str:

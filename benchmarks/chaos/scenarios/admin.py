@@ -43,7 +43,7 @@ async def admin_many(subject: Subject) -> Numbers:
         return count_of(served.process.pid, "task"), await probe
 
 
-@scenario("admin-descriptors", {"CPUs that it takes": 0.1})
+@scenario("admin-descriptors", {"CPUs that it takes": 0.05, "seconds of a probe after it": 7})
 async def admin_descriptors(subject: Subject) -> Numbers:
     """Connect more often than the process may have files."""
     async with playing() as upstream, subject.serve(upstream.url) as served:
@@ -54,7 +54,8 @@ async def admin_descriptors(subject: Subject) -> Numbers:
             await asyncio.sleep(0.5)
             before, began = cpu_seconds(pid), time.monotonic()
             await asyncio.sleep(2)
-            return ((cpu_seconds(pid) - before) / (time.monotonic() - began),)
+            share = (cpu_seconds(pid) - before) / (time.monotonic() - began)
+        return share, await _probe_seconds(served)
 
 
 @asynccontextmanager
