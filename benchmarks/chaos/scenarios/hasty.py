@@ -12,7 +12,7 @@ from benchmarks.chaos.upstream import Request, playing
 HASTY = 20
 INNOCENT = 10
 # Seconds: what the upstream takes, and what callers in a hurry give it.
-LATENCY, HURRY = 1.3, 1.1
+LATENCY, HURRY = 2.0, 1.6
 
 
 async def _healthy(request: Request) -> None:

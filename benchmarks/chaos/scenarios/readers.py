@@ -8,10 +8,11 @@ from functools import partial
 from benchmarks.chaos.http2 import StillReader, still_reader
 from benchmarks.chaos.load import until
 from benchmarks.chaos.scenario import Numbers, scenario
+from benchmarks.chaos.serving import Served
 from benchmarks.chaos.subjects import ENVOY, GO, Subject
 from benchmarks.chaos.upstream import Request, Upstream, playing
 from benchmarks.peers import METHOD, target
-from benchmarks.process import peak_mebibytes
+from benchmarks.process import cpu_seconds, peak_mebibytes
 from gateway.swr.v1 import repos_pb2
 
 STREAM = METHOD.replace("ListRepos", "StreamRepos")
@@ -19,7 +20,7 @@ TOKEN = {"x-auth-token": "a"}
 ROWS = 1000
 # Bytes of descriptions: as one writes them, and of those who paste a manual.
 USUAL, LARGE = 60, 8 * 1024
-# Seconds of a drain, and for how many nothing has to come any more for all to have come.
+# Seconds of a drain, and for how many nothing has to happen for all to have happened.
 GRACE, QUIET = 8, 2.0
 
 
@@ -50,7 +51,7 @@ async def still_replies(subject: Subject) -> Numbers:
     ):
         for number in range(400):
             _ask(subject, reader, number)
-        await _quiet(upstream, 400)
+        await _quiet(upstream, served, 400)
         return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
 
 
@@ -63,7 +64,7 @@ async def _peak_of_streams(subject: Subject, streams: int, row_bytes: int) -> fl
         request = repos_pb2.StreamReposRequest(page_size=ROWS).SerializeToString()
         for _ in range(streams):
             reader.call(STREAM, TOKEN, request)
-        await _quiet(upstream, streams)
+        await _quiet(upstream, served, streams)
         return peak_mebibytes(served.process.pid)
 
 
@@ -75,10 +76,15 @@ def _ask(subject: Subject, reader: StillReader, number: int) -> None:
         reader.call(METHOD, TOKEN, request.SerializeToString())
 
 
-async def _quiet(upstream: Upstream, least: int) -> None:
-    """Wait until so many requests have come, and no more come."""
+async def _quiet(upstream: Upstream, served: Served, least: int) -> None:
+    """Wait until so many requests have come, no more come, and the process has nothing to do any more."""
     await until(lambda: upstream.requests >= least)
-    seen = 0
-    while seen < upstream.requests:
-        seen = upstream.requests
+    before, now = None, _done(upstream, served)
+    while before != now:
         await asyncio.sleep(QUIET)
+        before, now = now, _done(upstream, served)
+
+
+def _done(upstream: Upstream, served: Served) -> tuple[int, float]:
+    """Return what was done so far: requests, and tenths of a second of the CPU."""
+    return upstream.requests, round(cpu_seconds(served.process.pid), 1)

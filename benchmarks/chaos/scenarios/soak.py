@@ -24,7 +24,7 @@ async def _play_tricks(request: Request) -> None:
         case 1:
             await request.refuse(503)
         case 2:
-            await asyncio.sleep(1.3)
+            await asyncio.sleep(2)
             await request.answer()
         case 3:
             request.connection.reset()
@@ -38,7 +38,7 @@ async def _play_tricks(request: Request) -> None:
 async def soak(subject: Subject) -> Numbers:
     """Let a hostile tenant ask, insist and hang up."""
     async with playing(_play_tricks) as upstream, subject.serve(upstream.url) as served, asyncio.TaskGroup() as group:
-        group.create_task(again_and_again(served.caller(HOSTILE), 150, SECONDS, within=1.1))
+        group.create_task(again_and_again(served.caller(HOSTILE), 150, SECONDS, within=1.6))
         group.create_task(_hang_up_often(served.caller(HOSTILE)))
         return (lost(await at_rate(served.caller(INNOCENT), RATE, SECONDS)),)
 

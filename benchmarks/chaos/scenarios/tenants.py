@@ -32,10 +32,10 @@ async def tenant_probes(subject: Subject) -> Numbers:
     """Have one tenant cut off slow calls, all the time: it must not win each probe of a circuit that it opened."""
 
     async def keep_one_waiting(request: Request) -> None:
-        await asyncio.sleep(1.3 if request.tenant == HOSTILE else 0)
+        await asyncio.sleep(2 if request.tenant == HOSTILE else 0)
         await request.answer()
 
-    return await _harm_to_the_other(subject, keep_one_waiting, together=20, within=1.1, ahead=1.5)
+    return await _harm_to_the_other(subject, keep_one_waiting, together=20, within=1.6, ahead=2)
 
 
 @scenario("tenant-slow", {f"calls of the other lost of {CALLS}": 0}, beside=(ENVOY, GO), is_alone=True)
