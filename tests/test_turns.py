@@ -159,6 +159,49 @@ async def test_a_turn_granted_in_the_moment_of_the_refusal_is_taken() -> None:
     await assert_free(turns, 1)
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["who hears of it", "who is cut off in that moment"])
+async def test_who_gives_way_to_another_tenant_is_refused_and_costs_no_turn(cancelled: bool) -> None:
+    turns = await taken(1, waiting=2)
+    first, second = await queue_up(turns, 2)
+    other = asyncio.create_task(turns.take(b"other"))
+    await let_all_run()
+    if cancelled:
+        second.cancel()
+    with pytest.raises((GatewayError, asyncio.CancelledError)):
+        await second
+    assert turns.queued == 2
+    turns.give_back()
+    (await other).give_back()
+    (await first).give_back()
+    await assert_free(turns, 1)
+
+
+async def test_who_gives_way_just_after_it_was_cut_off_is_not_refused_as_well() -> None:
+    turns = await taken(1, waiting=2)
+    first, second = await queue_up(turns, 2)
+    other = asyncio.create_task(turns.take(b"other"))
+    second.cancel()  # and it leaves behind the other one, which comes first
+    await asyncio.wait([second])
+    assert second.cancelled()
+    turns.give_back()
+    (await other).give_back()
+    (await first).give_back()
+    await assert_free(turns, 1)
+
+
+async def test_a_tenant_without_its_share_waits_on_when_others_would_be_refused() -> None:
+    turns = await taken(2, waiting=9, longest_wait=0.0)
+    owed = asyncio.create_task(turns.take(b"other"))
+    (refused,) = await queue_up(turns, 1)
+    await asyncio.wait([refused])
+    assert isinstance(refused.exception(), GatewayError)
+    assert not owed.done()
+    turns.give_back()
+    (await owed).give_back()
+    turns.give_back()
+    await assert_free(turns, 2)
+
+
 async def test_a_spare_turn_is_one_that_nobody_wants() -> None:
     turns = await taken(1, waiting=1)
     assert turns.take_spare() is None
