@@ -53,7 +53,7 @@ covered = $(BIN)/coverage report --include='$1' --fail-under=$2 --format=total >
 
 test-quick: install ## Run the tests that start neither a gateway nor a command, in half a minute
 	@$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 $(ARGS) \
-		$$(grep -LE '^from (conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py)
+		$$(grep -LE '^from (benchmarks\.chaos|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py)
 
 lint: install ## Check style, spelling, the proto files and the direction of imports
 	@$(BIN)/ruff check .
