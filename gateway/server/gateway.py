@@ -18,7 +18,14 @@ from gateway.core.convert import PageConverter
 from gateway.metrics import Metrics
 from gateway.server.access_log import AccessLog
 from gateway.server.admin import Admin
-from gateway.server.assembly import make_credential, make_pages, make_protection, server_tls, upstream_tls
+from gateway.server.assembly import (
+    make_credential,
+    make_pages,
+    make_prefetch_budget,
+    make_protection,
+    server_tls,
+    upstream_tls,
+)
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
@@ -202,6 +209,7 @@ class Gateway:
             dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
+            budget=make_prefetch_budget(settings, metrics),
             metrics=metrics,
         )
 

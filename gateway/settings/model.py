@@ -129,6 +129,10 @@ class Settings(BaseModel):
         description="Pages that StreamRepos fetches ahead, where requests are free; no more than --max-in-flight, "
         "and the default is lower where that is.",
     )
+    prefetch_bytes: Size = Field(
+        ByteSize(32 * 2**20),
+        description="Memory for such pages of all streams; with none left a stream fetches one page at a time.",
+    )
     cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
     stale_if_error: Duration = Field(
         0.0, description="Further time for which it is given where the upstream is unavailable; 0s is off."
@@ -165,6 +169,12 @@ class Settings(BaseModel):
     max_connection_age: Duration = Field(
         300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
     )
+    max_connection_age_grace: Duration = Field(
+        600.0,
+        description="Time that calls have to finish behind that age before their connection is closed; 0s is as long "
+        "as they take.",
+    )
+    max_concurrent_streams: Count = Field(1000, description="Calls at once on one connection; further ones wait.")
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."
     )
