@@ -98,6 +98,10 @@ class Peer:
         self.send(stream, message, end=True)
         return stream
 
+    async def answer_to(self, path: str) -> list[Frame]:
+        """Make a call of no account, and return the frames of its answer."""
+        return await self.frames_of(self.call(path, b""))
+
     def grow(self, stream: int, size: int) -> None:
         """Let a stream, or 0 for the connection, send so many bytes more."""
         self._send(Kind.WINDOW_UPDATE, 0, size.to_bytes(4, "big"), stream)
@@ -110,6 +114,12 @@ class Peer:
             if frame.stream == stream:
                 frames.append(frame)
         return frames
+
+    async def data_of(self, stream: int) -> bytes:
+        """Return the next piece of data of a stream."""
+        while (frame := await self.read()).kind != Kind.DATA or frame.stream != stream:
+            pass
+        return frame.payload
 
     async def first_of(self, *streams: int) -> None:
         """Wait until each of these streams has sent something."""

@@ -11,7 +11,6 @@ import grpc
 import pytest
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz_pb2_grpc import ChannelzStub
-from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, Goaway, peer
 
 from certificates import CA, Pair, issue, pem_of
 from conftest import Connect
@@ -23,6 +22,7 @@ from gateway.server.servicer import SERVICE_NAME
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, Goaway, peer
 from patience import PATIENT, let_pass
 from scripted_upstream import ScriptedUpstream, page
 

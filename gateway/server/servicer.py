@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeAlias
 
@@ -87,11 +88,12 @@ class RepoServicer:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id), (FROM_CACHE, listed.from_cache)))
         return listed.page.message
 
-    async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
+    async def stream_repos(
+        self, request: repos_pb2.StreamReposRequest, context: Context
+    ) -> AsyncGenerator[bytes, None]:
         """List all pages: each is one upstream request, some of them ahead, and no more than the caller reads."""
         query = read_stream_request(request)
         call = current_call()
-        call.sent = 0
         assert query.page is not None  # a stream always pages
 
         size = 0  # of the latest body, which is what the next one will be
@@ -135,8 +137,7 @@ class RepoServicer:
         async with aclosing(PageReader(begin, convert, assembler, self._prefetch).messages()) as messages:
             async for message in messages:
                 call.rows = assembler.sent
-                await context.write(message)
-                call.sent += len(message)
+                yield message
 
     def method_handlers(self) -> grpc.GenericRpcHandler:
         """Return the service for a server to add. Replies are serialized already, so they pass as they are."""

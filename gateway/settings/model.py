@@ -35,6 +35,7 @@ TIMEOUT = 15.0
 ATTEMPT_TIMEOUT = 5.0
 MAX_IN_FLIGHT = 100
 PREFETCH = 4
+WRITE_TIMEOUT = 60.0
 
 
 class Auth(StrEnum):
@@ -132,6 +133,10 @@ class Settings(BaseModel):
     prefetch_bytes: Size = Field(
         ByteSize(32 * 2**20),
         description="Memory for such pages of all streams; with none left a stream fetches one page at a time.",
+    )
+    write_timeout: PositiveDuration = Field(
+        WRITE_TIMEOUT,
+        description="Time that a caller has to take a message, or to send its request; then the call is ended.",
     )
     cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
     stale_if_error: Duration = Field(
