@@ -11,7 +11,7 @@ from gateway.cli.main import main
 from gateway.core.errors import GatewayError
 from gateway.server import gateway
 from gateway.server.call import Call, begin_call
-from gateway.server.guard import Context
+from gateway.server.serving import Context
 from gateway.server.tracing import NoTracing
 
 
@@ -40,6 +40,9 @@ class Nobody:
         return begin_call(method, context.invocation_metadata() or (), self._tracing)
 
     def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
+        """Do nothing."""
+
+    def drop(self, method: str) -> None:
         """Do nothing."""
 
     def unserved(self) -> None:

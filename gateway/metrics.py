@@ -52,6 +52,7 @@ class Metrics:
         conversion_seconds: How long the processor was busy with the conversion of one page.
         rows: Repositories that were listed.
         loop_lag_seconds: How much later than asked for the event loop went on.
+        calls_dropped: Those whose callers took neither reply nor status, by `grpc_method`.
         access_log_dropped: Calls that have no line in the log, because there were too many.
         reloads: Files read again, by what they hold (`what`) and by `result`: `ok` or `error`.
         files_stale: Whether the files of `what` cannot be used, so that what they held before is.
@@ -109,6 +110,9 @@ class Metrics:
             "grpc_server_call_rcvd_total_compressed_message_size_bytes", "Received in one call.", _MESSAGE_BYTES, *call
         )
         self.call_failures = self._counter("swr_gateway_call_failures", "Calls that failed.", "grpc_method", "reason")
+        self.calls_dropped = self._counter(
+            "swr_gateway_calls_dropped", "Calls whose callers took neither reply nor status.", "grpc_method"
+        )
         self.access_log_dropped = self._counter(
             "swr_gateway_access_log_dropped", "Calls without a line in the log, because there were too many."
         )

@@ -124,6 +124,14 @@ async def test_calls_in_flight_are_those_that_are_being_served(upstream: Scripte
     assert gateway.value("swr_gateway_calls_in_flight") == 0
 
 
+async def test_connections_are_counted(upstream: ScriptedUpstream) -> None:
+    """Those of all servers of this process: others leave theirs when they like."""
+    async with watched(upstream) as gateway:
+        await until(lambda: gateway.value("swr_gateway_connections") == 0)
+        await gateway.stub.ListRepos(REQUEST)
+        assert gateway.value("swr_gateway_connections") == 1
+
+
 async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(
     upstream: ScriptedUpstream, advance: Advance
 ) -> None:

@@ -503,6 +503,10 @@ async def test_a_message_that_leads_no_further_does_not(scripted: ScriptedGatewa
     "broken",
     [
         pytest.param(Break(grpc.StatusCode.CANCELLED), id="a server that stops"),
+        pytest.param(
+            Break(grpc.StatusCode.ABORTED, details=(error_details_pb2.ErrorInfo(reason="SLOW_READER"),)),
+            id="a reader that paused",
+        ),
         pytest.param(Break(grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2"), id="a reset"),
     ],
 )

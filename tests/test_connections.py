@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import IntEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,9 +18,11 @@ from failures import failure_of
 from gateway.server import options
 from gateway.server.gateway import Gateway
 from gateway.server.options import KEEPALIVE_TIME, server_options
+from gateway.server.servicer import SERVICE_NAME
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, Goaway, peer
 from patience import PATIENT, let_pass
 from scripted_upstream import ScriptedUpstream, page
 
@@ -41,85 +39,6 @@ def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
         **PATIENT,
     }
     return Settings(**defaults | more)
-
-
-# HTTP/2 by hand
-
-
-class Kind(IntEnum):
-    """Of a frame, as far as they are looked at."""
-
-    SETTINGS = 4
-    PING = 6
-    GOAWAY = 7
-
-
-ACK = 1
-NO_ERROR, ENHANCE_YOUR_CALM = 0, 11
-
-
-@dataclass(frozen=True)
-class Frame:
-    kind: int
-    flags: int
-    payload: bytes
-
-    def bytes(self) -> bytes:
-        return len(self.payload).to_bytes(3, "big") + bytes((self.kind, self.flags)) + bytes(4) + self.payload
-
-
-@dataclass(frozen=True)
-class Goaway:
-    """Why a server says that a connection ends."""
-
-    error: int
-    debug: bytes
-
-
-class Peer:
-    """A client that speaks no more of HTTP/2 than a test says."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._unanswered = 1  # settings
-        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(Kind.SETTINGS, 0, b"").bytes())
-
-    async def ping(self) -> Goaway | None:
-        """Ping; return None where the connection goes on."""
-        # The end is told behind the answer, and before the answer to what comes next.
-        self._writer.write(Frame(Kind.PING, 0, b"whatever").bytes() + Frame(Kind.SETTINGS, 0, b"").bytes())
-        self._unanswered += 1
-        while self._unanswered:
-            frame = await self._read()
-            if frame.kind == Kind.GOAWAY:
-                return _read_goaway(frame)
-            self._unanswered -= (frame.kind, frame.flags) == (Kind.SETTINGS, ACK)
-        return None
-
-    async def end(self) -> Goaway:
-        """Wait for the end."""
-        while (frame := await self._read()).kind != Kind.GOAWAY:
-            pass
-        return _read_goaway(frame)
-
-    async def _read(self) -> Frame:
-        head = await self._reader.readexactly(9)
-        return Frame(head[3], head[4], await self._reader.readexactly(int.from_bytes(head[:3], "big")))
-
-
-def _read_goaway(frame: Frame) -> Goaway:
-    return Goaway(int.from_bytes(frame.payload[4:8], "big"), frame.payload[8:])
-
-
-@asynccontextmanager
-async def peer(address: str) -> AsyncIterator[Peer]:
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Peer(reader, writer)
-    finally:
-        writer.close()
 
 
 # Pings
@@ -238,7 +157,37 @@ async def test_no_call_fails_when_connections_are_of_age_and_a_long_one_outlives
 def test_the_age_in_milliseconds(given: str, milliseconds: int) -> None:
     options = dict(server_options(Settings.model_validate({"max_connection_age": given}), shares_port=False))
     assert options[AGE] == milliseconds
-    assert "grpc.max_connection_age_grace_ms" not in options
+
+
+@pytest.mark.parametrize(
+    ("given", "milliseconds"),
+    [
+        pytest.param({}, 600_000, id="ten minutes"),
+        pytest.param({"max_connection_age_grace": "600h"}, 2**31 - 1, id="more than gRPC can count"),
+        pytest.param({"max_connection_age_grace": "0s"}, None, id="as long as calls take"),
+        pytest.param({"max_connection_age": "0s"}, None, id="no age"),
+    ],
+)
+def test_the_grace_of_calls_behind_that_age(given: dict[str, str], milliseconds: int | None) -> None:
+    options = dict(server_options(Settings.model_validate(given), shares_port=False))
+    assert options.get("grpc.max_connection_age_grace_ms") == milliseconds
+
+
+async def test_a_reader_that_stands_still_does_not_keep_a_connection_of_age(upstream: ScriptedUpstream) -> None:
+    upstream.play(page('[{"name":"a"}]'))
+    given = settings(upstream, max_connection_age="100ms", max_connection_age_grace="100ms")
+    async with Gateway(given) as gateway, peer(gateway.addresses[0], window=0) as client:
+        client.call(f"/{SERVICE_NAME}/StreamRepos", b"")
+        assert await client.end() == Goaway(NO_ERROR, b"max_age")
+        await client.closed()
+
+
+async def test_a_connection_carries_so_many_calls_at_once(upstream: ScriptedUpstream) -> None:
+    async with (
+        Gateway(settings(upstream, max_concurrent_streams=7)) as gateway,
+        peer(gateway.addresses[0]) as client,
+    ):
+        assert (await client.settings())[MAX_CONCURRENT_STREAMS] == 7
 
 
 def test_the_age_is_five_minutes_unless_said_otherwise() -> None:

@@ -19,6 +19,7 @@ from gateway.server.call import current_call
 from gateway.server.guard import Guard, admit_all
 from gateway.server.observer import Observer
 from gateway.server.tracing import NoTracing
+from patience import until
 
 SERVICE = "test.Shapes"
 SECRET = "token=s3cr3t"
@@ -96,26 +97,26 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
 
 def make_guard(metrics: Metrics | None = None) -> Guard:
     metrics = metrics or Metrics()
-    return Guard(admit_all, Observer(metrics, AccessLog(metrics), NoTracing()))
+    return Guard(admit_all, Observer(metrics, AccessLog(metrics), NoTracing()), metrics)
 
 
 class Caller:
     """Calls each shape with one request, as bytes, and collects what comes back."""
 
     def __init__(self, channel: Any) -> None:
-        self._channel = channel
+        self.channel = channel
 
     def start(self, shape: str, request: bytes = b"", timeout: float | None = None) -> Any:
         path = f"/{SERVICE}/{shape}"
         match shape:
             case "UnaryUnary":
-                return self._channel.unary_unary(path)(request, timeout=timeout)
+                return self.channel.unary_unary(path)(request, timeout=timeout)
             case "UnaryStream" | "WrittenStream":
-                return self._channel.unary_stream(path)(request, timeout=timeout)
+                return self.channel.unary_stream(path)(request, timeout=timeout)
             case "StreamUnary":
-                return self._channel.stream_unary(path)(iter([request]), timeout=timeout)
+                return self.channel.stream_unary(path)(iter([request]), timeout=timeout)
             case _:
-                return self._channel.stream_stream(path)(iter([request]), timeout=timeout)
+                return self.channel.stream_stream(path)(iter([request]), timeout=timeout)
 
     async def call(self, shape: str, request: bytes = b"", **more: float) -> list[bytes]:
         started = self.start(shape, request, **more)
@@ -291,6 +292,61 @@ async def test_a_method_that_nobody_serves_is_unimplemented(serve: Serve) -> Non
     caller = await serve(do_nothing)
     failure = await caller.failure("Nothing")
     assert failure.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_call_without_a_request_is_answered(serve: Serve, shape: str) -> None:
+    caller = await serve(do_nothing)
+    if shape.startswith("Stream"):
+        return  # none is as good as any number
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await caller.channel.stream_unary(f"/{SERVICE}/{shape}")(iter([]))
+    failure = read_failure(raised.value)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "REQUEST_MISSING")
+
+
+class Failing(Observer):
+    """Fails at a step."""
+
+    step = ""
+
+    def begin(self, *given: Any) -> Any:
+        if self.step == "begin":
+            raise ValueError(SECRET)
+        return super().begin(*given)
+
+    def end(self, *given: Any) -> None:
+        super().end(*given)
+        if self.step == "end":
+            raise ValueError(SECRET)
+
+
+def failing_guard(metrics: Metrics, step: str) -> Guard:
+    observer = Failing(metrics, AccessLog(metrics), NoTracing())
+    observer.step = step
+    return Guard(admit_all, observer, metrics)
+
+
+async def test_what_fails_before_a_call_has_begun_tells_nothing_and_leaves_nothing_behind(
+    serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    caller = await serve(do_nothing, failing_guard(metrics, "begin"))
+    failure = await caller.failure(shape)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "GATEWAY_INTERNAL")
+    assert SECRET not in str(failure)
+    assert SECRET in caplog.text
+    await until(lambda: metrics.registry.get_sample_value("swr_gateway_calls_in_flight") == 0)
+
+
+async def test_what_fails_in_telling_of_a_call_does_not_fail_the_call(
+    serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    caller = await serve(do_nothing, failing_guard(metrics, "end"))
+    (reply,) = await caller.call(shape, StringValue(value="hello").SerializeToString())
+    assert StringValue.FromString(reply).value.startswith("hello")
+    assert SECRET in caplog.text
+    await until(lambda: metrics.registry.get_sample_value("swr_gateway_calls_in_flight") == 0)
 
 
 async def test_every_call_has_an_id_of_its_own(serve: Serve) -> None:

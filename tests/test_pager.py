@@ -16,7 +16,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET
 from gateway.core.stream import StreamAssembler
-from gateway.server.paging import read_pages
+from gateway.server.paging import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
 
 
@@ -61,8 +61,8 @@ class Upstream:
         async def fetch(wanted: Page) -> RowPage:
             return self.answer(wanted)
 
-        def begin(wanted: Page, is_ahead: bool) -> asyncio.Task[RowPage] | None:
-            return None if is_ahead and not ahead else asyncio.create_task(fetch(wanted))
+        def begin(wanted: Page, is_ahead: bool) -> Fetch[RowPage] | None:
+            return None if is_ahead and not ahead else Fetch(wanted, asyncio.create_task(fetch(wanted)), None)
 
         async def convert(_: Page, fetched: RowPage) -> RowPage:
             return fetched
@@ -70,12 +70,13 @@ class Upstream:
         async def read() -> list[str]:
             names: list[str] = []
             reached = start
-            async with aclosing(read_pages(begin, convert, StreamAssembler(Page(start, size)), max(ahead, 1))) as pages:
-                async for messages in pages:
-                    for message in map(repos_pb2.StreamReposResponse.FromString, messages):
-                        names += [repo.name for repo in message.repos]
-                        assert reached <= message.next_offset
-                        reached = message.next_offset
+            reader = PageReader(begin, convert, StreamAssembler(Page(start, size)), max(ahead, 1))
+            async with aclosing(reader.messages()) as messages:
+                async for serialized in messages:
+                    message = repos_pb2.StreamReposResponse.FromString(serialized)
+                    names += [repo.name for repo in message.repos]
+                    assert reached <= message.next_offset
+                    reached = message.next_offset
             return names
 
         return asyncio.run(read())

@@ -23,7 +23,7 @@ from gateway.core.filter import Page
 from gateway.core.rows import Identity
 from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.server.gateway import Gateway
-from gateway.server.paging import read_pages
+from gateway.server.paging import Fetch, PageReader
 from gateway.settings.model import Settings
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
@@ -625,18 +625,16 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
         fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown]
         return RowPage(wanted, fields, list(map(named_only, shown)), position if total_known else None, total_known)
 
-    def begin(wanted: Page, _: bool) -> asyncio.Task[RowPage]:
-        return asyncio.create_task(fetch(wanted))
+    def begin(wanted: Page, _: bool) -> Fetch[RowPage]:
+        return Fetch(wanted, asyncio.create_task(fetch(wanted)), None)
 
     async def convert(_: Page, fetched: RowPage) -> RowPage:
         return fetched
 
     async def read() -> list[str]:
-        got: list[str] = []
-        async with aclosing(read_pages(begin, convert, StreamAssembler(Page(0, size)), ahead)) as pages:
-            async for messages in pages:
-                got += names([Message.FromString(message) for message in messages])
-        return got
+        reader = PageReader(begin, convert, StreamAssembler(Page(0, size)), ahead)
+        async with aclosing(reader.messages()) as messages:
+            return names([Message.FromString(message) async for message in messages])
 
     if not total_known and size == 1:
         return  # one insertion in front makes a page that shows nothing new, which is what no progress looks like

@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from gateway.client.faults import LASTING, ConnectionFault, find_fault
-from gateway.core.errors import Violation
+from gateway.core.errors import SLOW_READER, Violation
 
 _DETAILS: tuple[type[Message], ...] = (
     error_details_pb2.ErrorInfo,
@@ -35,9 +35,9 @@ class CallError(Exception):
         metadata: What else is known of the cause, such as `httpStatus` and `upstreamCode`.
         violations: Broken rules of the request, all of them.
         retry_delay: Seconds after which the server deems a new try sensible, 0 or more; None where it named none.
-        may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE, or
-            the call was broken off on the way, the server did not ask to stay away, and it is not TLS that somebody
-            has to set up otherwise.
+        may_retry: Whether the same call may be made again without a person's decision: the code is UNAVAILABLE, the
+            call was broken off on the way, or its messages were not read for too long; and the server did not ask to
+            stay away, and it is not TLS that somebody has to set up otherwise.
         connection_fault: Why no connection to the gateway came about; None where one did, and where that is not known.
             Where a name has several addresses, gRPC tells of the last one only.
         request_id: The gateway's id of the call, to be quoted to its operators.
@@ -111,6 +111,7 @@ def _apply(detail: Message, failure: CallError) -> None:
     match detail:
         case error_details_pb2.ErrorInfo():
             failure.reason = detail.reason
+            failure.may_retry |= detail.reason == SLOW_READER.reason
             failure.metadata = dict(detail.metadata)
         case error_details_pb2.BadRequest():
             failure.violations = tuple(

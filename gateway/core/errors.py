@@ -120,6 +120,14 @@ DEADLINE_EXCEEDED = Cause(
     code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the call's deadline passed before the upstream had answered"
 )
 CALL_CANCELLED = Cause(code_pb2.CANCELLED, "CALL_CANCELLED", "the call was cancelled")
+REQUEST_MISSING = Cause(
+    code_pb2.INTERNAL, "REQUEST_MISSING", "the call ended without a request message: the method takes exactly one"
+)
+REQUEST_TIMEOUT = Cause(code_pb2.UNAVAILABLE, "REQUEST_TIMEOUT", "the call's request did not arrive in time")
+# Not UNAVAILABLE: clients would begin a stream anew by themselves, and alerts take that for a fault of the service.
+SLOW_READER = Cause(
+    code_pb2.ABORTED, "SLOW_READER", "the caller did not read: resume behind the last message that was received"
+)
 
 # Our side.
 GATEWAY_INTERNAL = Cause(code_pb2.INTERNAL, "GATEWAY_INTERNAL", "internal error of the gateway")

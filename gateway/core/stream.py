@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from gateway.core.convert import RowPage, encode_position
 from gateway.core.filter import Page
@@ -13,10 +14,31 @@ from gateway.core.rows import Identity
 from gateway.swr.v1 import repos_pb2
 
 MAX_MESSAGE_BYTES = 2**20
+# The first message of a stream. Nobody knows yet whether its reader reads, gRPC keeps two copies of a message that
+# waits, and this much fits into the window that HTTP/2 starts with.
+FIRST_MESSAGE_BYTES = 2**15
 # What position and next offset take at the most.
 _TRAILER_BYTES = 64
 # Repositories that are remembered as sent, as digests of 16 bytes: some twenty of the largest pages, or 3 MB.
 MAX_REMEMBERED = 20_000
+
+
+class _Offsets(NamedTuple):
+    """Where the rows of a page lie that are to be sent.
+
+    Attributes:
+        page: The page's offset.
+        rows: Their places on it.
+        end: Where to go on behind the page.
+    """
+
+    page: int
+    rows: Sequence[int]
+    end: int
+
+    def behind(self, left: int) -> int:
+        """Return the offset of the first of those that are left, so many; behind the page where none is."""
+        return self.page + self.rows[-left] if left else self.end
 
 
 class StreamAssembler:
@@ -33,6 +55,7 @@ class StreamAssembler:
     def __init__(self, wanted: Page) -> None:
         self.pager = Pager(wanted)
         self.sent = 0
+        self._message_bytes = FIRST_MESSAGE_BYTES
         self._seen: set[bytes] = set()
         self._seen_in_order: deque[bytes] = deque()
 
@@ -40,8 +63,9 @@ class StreamAssembler:
         """Take the page that comes next and return its serialized messages, to be iterated over before the next one.
 
         There is at least one, for it says how far the stream has come; and none only where the page could not be used
-        and is going to be asked for in another way. A message holds at most 1 MiB, unless a single row is larger than
-        that.
+        and is going to be asked for in another way. A message holds at most 32 KiB if it is the first, twice as much
+        as the one before after that, and 1 MiB in the end, unless a single row is larger than that. What was made a
+        message of is not kept.
 
         Raises:
             GatewayError: UPSTREAM_NO_PROGRESS: the list does not go on, and does not end.
@@ -49,10 +73,32 @@ class StreamAssembler:
         in_front = self.pager.rows_in_front(rows)
         if in_front is None:
             return iter(())
-        fresh = [index for index in range(in_front, len(rows.fields)) if self._is_new(rows, index)]
+        behind = range(in_front, len(rows.fields))
+        fresh: Sequence[int] = [index for index in behind if self._is_new(rows, index)]
         self.pager.advance(rows, len(fresh))
         self.sent += len(fresh)
-        return _messages(rows, fresh, self.pager.position)
+        fields = [rows.fields[index] for index in reversed(fresh)]
+        # Nearly always all of them, and a range takes no memory.
+        offsets = _Offsets(rows.page.offset, behind if len(fresh) == len(behind) else fresh, self.pager.position)
+        return self._messages(fields, offsets, encode_position(rows.position))
+
+    def _messages(self, fields: list[bytes], offsets: _Offsets, position: bytes) -> Iterator[bytes]:
+        """Make messages of rows, the last one first in the list."""
+        while True:
+            yield _message(self._take_rows(fields), position, offsets.behind(len(fields)))
+            # Who asks for the next one has sent this one.
+            self._message_bytes = min(2 * self._message_bytes, MAX_MESSAGE_BYTES)
+            if not fields:
+                return
+
+    def _take_rows(self, fields: list[bytes]) -> list[bytes]:
+        """Take the rows of one message."""
+        taken: list[bytes] = []
+        room = self._message_bytes - _TRAILER_BYTES
+        while fields and (len(fields[-1]) <= room or not taken):
+            room -= len(fields[-1])
+            taken.append(fields.pop())
+        return taken
 
     def _is_new(self, rows: RowPage, index: int) -> bool:
         """Remember a repository; tell whether it was not seen yet."""
@@ -71,20 +117,6 @@ def _digest(identity: Identity, field: bytes) -> bytes:
     namespace, name, *_ = identity
     known_by = "\0".join(identity).encode() if namespace and name else field
     return blake2b(known_by, digest_size=16).digest()
-
-
-def _messages(rows: RowPage, fresh: list[int], next_offset: int) -> Iterator[bytes]:
-    position = encode_position(rows.position)
-    fields: list[bytes] = []
-    size = 0
-    for index in fresh:
-        field = rows.fields[index]
-        if fields and size + len(field) > MAX_MESSAGE_BYTES - _TRAILER_BYTES:
-            yield _message(fields, position, rows.page.offset + index)
-            fields, size = [], 0
-        fields.append(field)
-        size += len(field)
-    yield _message(fields, position, next_offset)
 
 
 def _message(fields: list[bytes], position: bytes, next_offset: int) -> bytes:

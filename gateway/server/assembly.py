@@ -18,6 +18,7 @@ from gateway.credentials.base import Credential
 from gateway.credentials.iam import IamToken
 from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
 from gateway.metrics import Metrics
+from gateway.reliability.byte_budget import ByteBudget
 from gateway.reliability.cache import PageCache
 from gateway.reliability.flights import Flights
 from gateway.reliability.turns import Turns
@@ -132,6 +133,13 @@ def make_pages(
         flights=Flights(metrics) if settings.coalesce else None,
         metrics=metrics,
     )
+
+
+def make_prefetch_budget(settings: Settings, metrics: Metrics) -> ByteBudget:
+    """Return the memory for pages that streams fetch ahead, watched by metrics."""
+    budget = ByteBudget(settings.prefetch_bytes)
+    metrics.watch("prefetched_bytes", "Memory of pages that streams have fetched ahead.", lambda: budget.used)
+    return budget
 
 
 def _circuit_rules(settings: Settings) -> Rules:

@@ -22,10 +22,12 @@ from gateway.server.assembly import (
     circuit_remark,
     make_credential,
     make_pages,
+    make_prefetch_budget,
     make_protection,
     server_tls,
     upstream_tls,
 )
+from gateway.server.connections import count_connections
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
@@ -87,6 +89,7 @@ class Gateway:
         self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
             self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
+            self._metrics.watch("connections", "Connections of callers.", count_connections)  # too dear to be sampled
         self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
@@ -110,7 +113,8 @@ class Gateway:
             await stack.enter_async_context(_background(self._heart.keep_beating()))
             await self._open_admin(stack)
             admit = AllowedCallers(settings.tls_allowed_sans).check
-            self._guard = Guard(admit, Observer(self._metrics, AccessLog(self._metrics), tracing))
+            observer = Observer(self._metrics, AccessLog(self._metrics), tracing)
+            self._guard = Guard(admit, observer, self._metrics, settings.write_timeout)
             self._server = grpc.aio.server(
                 interceptors=(self._guard,), options=server_options(settings, shares_port=self._shares_port)
             )
@@ -212,6 +216,7 @@ class Gateway:
             dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
+            budget=make_prefetch_budget(settings, metrics),
             metrics=metrics,
         )
 

@@ -48,7 +48,6 @@ class Observer:
         self._metrics = metrics
         self._access_log = access_log
         self._tracing = tracing
-        self._in_flight = 0
         self._started: dict[str, Any] = {}
         self._ended: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
         # What is there from the start: Prometheus sees no increase in a series that begins with its first failure.
@@ -56,11 +55,10 @@ class Observer:
             for code in (code_pb2.OK, *FAULTS):
                 metrics.call_seconds.labels(method, code_pb2.Code.Name(code))
             metrics.call_failures.labels(method, GATEWAY_OVERLOADED.reason)
-        metrics.watch("calls_in_flight", "Calls that are being served.", lambda: self._in_flight)
+            metrics.calls_dropped.labels(method)
 
     def begin(self, method: str, context: Context) -> Call:
         """Begin a call of a method that is served."""
-        self._in_flight += 1
         self._count_start(method)
         tracing = self._tracing if method.startswith(_OURS) else _no_tracing
         return begin_call(method, context.invocation_metadata() or (), tracing)
@@ -74,7 +72,6 @@ class Observer:
             error: Why it failed, where we know.
             context: Of the call.
         """
-        self._in_flight -= 1
         seconds = time.perf_counter() - call.began
         duration, sent, received = self._ended_series(call.method, code)
         # From a slow bucket to a trace that is in it.
@@ -89,6 +86,10 @@ class Observer:
         call.trace.end(code, error.cause.reason if error else "")
         level = logging.INFO if call.method.startswith(_OURS) else logging.DEBUG
         self._access_log.write(call, seconds, code, error, lambda: _caller(context), level)
+
+    def drop(self, method: str) -> None:
+        """Count a call that was given up behind its end, because its caller took neither reply nor status."""
+        self._metrics.calls_dropped.labels(method).inc()
 
     def unserved(self) -> None:
         """Count a call of a method that nobody serves."""

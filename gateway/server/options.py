@@ -41,6 +41,19 @@ def server_options(settings: Settings, *, shares_port: bool) -> tuple[tuple[str,
         shares_port: Whether other processes of the same gateway listen on its ports too. Where not, a port that
             somebody listens on is an error.
     """
-    # gRPC itself spreads the ages by a tenth. Calls in flight are not touched: the connection ends with the last one.
-    age = (("grpc.max_connection_age_ms", min(int(settings.max_connection_age * 1000), _MOST)),)
-    return (*_FIXED, ("grpc.so_reuseport", int(shares_port)), *(age if settings.max_connection_age else ()))
+    limits = (("grpc.max_concurrent_streams", min(settings.max_concurrent_streams, _MOST)),)
+    return (*_FIXED, *limits, ("grpc.so_reuseport", int(shares_port)), *_age(settings))
+
+
+def _age(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Return when connections end.
+
+    gRPC itself spreads the ages by a tenth. Calls in flight are not touched before the grace has passed, and the
+    connection ends with the last one: what is still there then is a reader that stands still, or a watch, which its
+    client begins anew.
+    """
+    ages = (
+        ("grpc.max_connection_age_ms", settings.max_connection_age),
+        ("grpc.max_connection_age_grace_ms", settings.max_connection_age_grace if settings.max_connection_age else 0.0),
+    )
+    return tuple((name, min(int(seconds * 1000), _MOST)) for name, seconds in ages if seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,13 +15,14 @@ from gateway.core.filter import Dialect, Page, read_list_request, read_stream_re
 from gateway.core.retry import LEAST_TIME
 from gateway.core.stream import StreamAssembler
 from gateway.metrics import Metrics
+from gateway.reliability.byte_budget import ByteBudget, Share
 from gateway.reliability.progress import Deadline, Progress, within
 from gateway.reliability.turns import Turn
 from gateway.server.call import REQUEST_ID, current_call
 from gateway.server.converting import run_conversion
 from gateway.server.fetching import PageFetcher
 from gateway.server.pages import ListedPages
-from gateway.server.paging import read_pages
+from gateway.server.paging import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
 from gateway.upstream.client import Answer
 
@@ -50,6 +52,7 @@ class RepoServicer:
         dialect: How the upstream wants its filter.
         timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
         prefetch: Pages that a stream fetches ahead.
+        budget: Memory for the pages ahead of all streams.
         metrics: Where conversions are observed.
     """
 
@@ -62,6 +65,7 @@ class RepoServicer:
         dialect: Dialect,
         timeout: float,
         prefetch: int,
+        budget: ByteBudget,
         metrics: Metrics,
     ) -> None:
         self._pages = pages
@@ -70,6 +74,7 @@ class RepoServicer:
         self._dialect = dialect
         self._timeout = timeout
         self._prefetch = prefetch
+        self._budget = budget
         self._metrics = metrics
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> bytes:
@@ -83,14 +88,18 @@ class RepoServicer:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id), (FROM_CACHE, listed.from_cache)))
         return listed.page.message
 
-    async def stream_repos(self, request: repos_pb2.StreamReposRequest, context: Context) -> None:
+    async def stream_repos(
+        self, request: repos_pb2.StreamReposRequest, context: Context
+    ) -> AsyncGenerator[bytes, None]:
         """List all pages: each is one upstream request, some of them ahead, and no more than the caller reads."""
         query = read_stream_request(request)
         call = current_call()
-        call.sent = 0
         assert query.page is not None  # a stream always pages
 
-        async def fetch(page: Page, turn: Turn | None) -> Fetched:
+        size = 0  # of the latest body, which is what the next one will be
+
+        async def fetch(page: Page, turn: Turn | None, share: Share | None) -> Fetched:
+            nonlocal size
             deadline = self._deadline(context)
             progress = Progress(deadline)
             target = request_target(query._replace(page=page), self._dialect)
@@ -98,17 +107,25 @@ class RepoServicer:
                 answer = await within(deadline, progress, self._fetcher.fetch(target, call, progress, turn))
             finally:
                 call.spent.add(progress)
+            size = len(answer.body)
+            if share is not None:
+                share.resize(size)
             return Fetched(answer, progress)
 
-        def begin(page: Page, is_ahead: bool) -> asyncio.Task[Fetched] | None:
-            """Fetch a page; one that is not needed yet takes a turn that is free, and does not queue for one."""
-            turn = self._fetcher.take_spare_turn(call) if is_ahead else None
-            if is_ahead and turn is None:
+        def begin(page: Page, is_ahead: bool) -> Fetch[Fetched] | None:
+            """Fetch a page; one that is not needed yet takes memory and a turn that are free, and queues for none."""
+            if not is_ahead:
+                return Fetch(page, asyncio.create_task(fetch(page, None, None)), None)
+            share = self._budget.take(size)
+            if share is None:
                 return None
-            fetching = asyncio.create_task(fetch(page, turn))
-            if turn is not None:
-                fetching.add_done_callback(lambda _: turn.give_back())  # a task that never ran has not done so
-            return fetching
+            turn = self._fetcher.take_spare_turn(call)
+            if turn is None:
+                share.give_back()
+                return None
+            fetching = asyncio.create_task(fetch(page, turn, share))
+            fetching.add_done_callback(lambda _: turn.give_back())  # a task that never ran has not done so
+            return Fetch(page, fetching, share)
 
         async def convert(page: Page, fetched: Fetched) -> RowPage:
             steps = self._converter.convert_rows(fetched.answer.body, fetched.answer.content_range, page)
@@ -117,12 +134,10 @@ class RepoServicer:
             return rows
 
         assembler = StreamAssembler(query.page)
-        async with aclosing(read_pages(begin, convert, assembler, self._prefetch)) as pages:
-            async for messages in pages:
+        async with aclosing(PageReader(begin, convert, assembler, self._prefetch).messages()) as messages:
+            async for message in messages:
                 call.rows = assembler.sent
-                for message in messages:
-                    await context.write(message)
-                    call.sent += len(message)
+                yield message
 
     def method_handlers(self) -> grpc.GenericRpcHandler:
         """Return the service for a server to add. Replies are serialized already, so they pass as they are."""

@@ -36,6 +36,7 @@ TIMEOUT = 15.0
 ATTEMPT_TIMEOUT = 5.0
 MAX_IN_FLIGHT = 100
 PREFETCH = 4
+WRITE_TIMEOUT = 60.0
 
 
 class Auth(StrEnum):
@@ -139,6 +140,14 @@ class Settings(BaseModel):
         description="Pages that StreamRepos fetches ahead, where requests are free; no more than --max-in-flight, "
         "and the default is lower where that is.",
     )
+    prefetch_bytes: Size = Field(
+        ByteSize(32 * 2**20),
+        description="Memory for such pages of all streams; with none left a stream fetches one page at a time.",
+    )
+    write_timeout: PositiveDuration = Field(
+        WRITE_TIMEOUT,
+        description="Time that a caller has to take a message, or to send its request; then the call is ended.",
+    )
     cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
     stale_if_error: Duration = Field(
         0.0, description="Further time for which it is given where the upstream is unavailable; 0s is off."
@@ -175,6 +184,12 @@ class Settings(BaseModel):
     max_connection_age: Duration = Field(
         300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
     )
+    max_connection_age_grace: Duration = Field(
+        600.0,
+        description="Time that calls have to finish behind that age before their connection is closed; 0s is as long "
+        "as they take.",
+    )
+    max_concurrent_streams: Count = Field(1000, description="Calls at once on one connection; further ones wait.")
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."
     )

@@ -1,0 +1,240 @@
+"""One call while it is served: whatever happens inside, it is told of once, and its caller gets a status.
+
+grpc.aio by itself sends an exception's text to the caller, and leaves a caller waiting for ever whose handler raised a
+CancelledError that was not the caller's, or who sent no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
+
+from gateway.core.errors import (
+    CALL_CANCELLED,
+    DEADLINE_EXCEEDED,
+    GATEWAY_DRAINING,
+    GATEWAY_INTERNAL,
+    REQUEST_MISSING,
+    REQUEST_TIMEOUT,
+    SLOW_READER,
+    UNREADABLE_REQUEST,
+    Cause,
+    GatewayError,
+)
+from gateway.core.rpc_status import to_rpc_status
+from gateway.metrics import Metrics
+from gateway.server.call import REQUEST_ID, Call, begin_call
+from gateway.server.observer import Observer
+from gateway.server.tracing import NoTracing
+from gateway.server.waiting import CallerWaits
+
+_log = logging.getLogger(__name__)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_NUMBERS = {code: number for number, code in _CODES.items()}
+
+# Seconds for which gRPC may be late to say that a call whose request does not come any more was cancelled.
+CANCELLATION_LAG = 0.05
+
+
+class ServedCalls:
+    """The calls that are being served: from their headers until their last byte is taken.
+
+    Args:
+        observer: Told of each.
+        metrics: Where they are counted.
+        patience: Seconds that a call waits for its caller at a time.
+
+    Attributes:
+        observer: Told of each.
+        waits: Of theirs.
+        draining: Whether they are being ended because the gateway ends.
+        streams: How many of them are answered by streams.
+    """
+
+    def __init__(self, observer: Observer, metrics: Metrics, patience: float) -> None:
+        self.observer = observer
+        self.waits = CallerWaits(patience)
+        self.draining = False
+        self.streams = 0
+        metrics.watch("calls_in_flight", "Calls that are being served.", lambda: len(self.waits.calls))
+        metrics.watch("streams_in_flight", "Those that are answered by streams.", lambda: self.streams)
+        metrics.watch("messages_waiting", "Messages that wait for readers.", lambda: self.waits.messages)
+        metrics.watch("messages_waiting_bytes", "How large they are together.", lambda: self.waits.unsent)
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return those that run them."""
+        return [call.task for call in self.waits.calls]
+
+
+class ServedCall:
+    """One of them, as a context manager that may fail inside wherever it likes: it begins with nothing that could.
+
+    Args:
+        calls: All of them.
+        method: Its full name.
+        context: What gRPC knows of it.
+        is_stream: Whether it is answered by a stream.
+    """
+
+    def __init__(self, calls: ServedCalls, method: str, context: Context, *, is_stream: bool) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        waits = calls.waits
+        self.task = task
+        self.waits_since = waits.loop.time()
+        self.unsent = 0
+        self._calls = calls
+        self._method = method
+        self._context = context
+        self._is_stream = is_stream
+        self._is_read = self._is_answered = False
+        self._call: Call | None = None
+        self._ended_by: Cause | None = None
+        waits.add(self)
+        calls.streams += is_stream
+        task.add_done_callback(self._leave)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """Make it known."""
+        self._call = self._calls.observer.begin(self._method, self._context)
+        self._context.set_trailing_metadata(((REQUEST_ID, self._call.request_id),))
+
+    async def read_one(self) -> bytes:
+        """Return the request of a method that takes exactly one. A further one is not looked for: that is dear.
+
+        Raises:
+            GatewayError: REQUEST_MISSING.
+        """
+        message: Any = await self._context.read()
+        if message is grpc.aio.EOF:
+            await asyncio.sleep(CANCELLATION_LAG)
+            raise GatewayError(REQUEST_MISSING)
+        self.has_come(len(message))
+        return message  # type: ignore[no-any-return] # bytes, where gRPC is given nothing that reads them
+
+    def has_come(self, size: int | None = None) -> None:
+        """Note that the caller has sent what it is to send, for now; of a single request, its size."""
+        self.waits_since = 0.0
+        self._is_read = True
+        assert self._call is not None
+        self._call.received = size
+
+    async def write(self, message: bytes) -> None:
+        """Send one message of a stream; return when gRPC has it on its way."""
+        call = self._call
+        assert call is not None
+        if call.sent is None:
+            call.sent = 0
+            # Else a status behind a message that nobody takes is refused by gRPC.
+            await self._context.send_initial_metadata(())
+        waits = self._calls.waits
+        waits.begin_message(self, len(message))
+        await self._context.write(message)
+        waits.end_message(self)
+        call.sent += len(message)
+
+    def reply(self, message: bytes) -> None:
+        """Tell of the only message, which gRPC sends as soon as the servicer has ended.
+
+        Raises:
+            GatewayError: SLOW_READER: too much waits on this connection already.
+        """
+        assert self._call is not None
+        waits = self._calls.waits
+        if waits.is_full_for(self):
+            raise GatewayError(SLOW_READER, message="too many replies on this connection wait to be read: read them")
+        self._call.sent = len(message)
+        self._is_answered = True
+        waits.begin_message(self, len(message))
+
+    def peer(self) -> str:
+        """Return the connection that it came on."""
+        return self._context.peer()
+
+    def run_out(self) -> bool:
+        """End: the caller had all the time that there is."""
+        if self._is_answered:
+            self._calls.observer.drop(self._method)
+            return True
+        self._ended_by = SLOW_READER if self._is_read else REQUEST_TIMEOUT
+        self.task.cancel()
+        return False
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell of it, and end a failed call with a status unless grpc ends it by itself."""
+        call = self._call or begin_call(self._method, (), NoTracing())
+        error = self._error_for(exception, call) if exception else None
+        code = error.cause.code if error else self._code_for(exception)
+        try:
+            self._calls.observer.end(call, code, error, self._context)
+        except Exception:  # noqa: BLE001 - nothing that only tells of a call may fail it
+            _log.exception("call %s is not in metrics, log and traces in full", call.request_id)
+        if error is not None:
+            self._is_answered = True
+            self.waits_since = self._calls.waits.loop.time()
+            await self._abort(error, call)
+
+    def _leave(self, _: asyncio.Task[Any]) -> None:
+        self._calls.waits.end_message(self)
+        self._calls.waits.calls.discard(self)
+        self._calls.streams -= self._is_stream
+
+    def _error_for(self, exception: BaseException, call: Call) -> GatewayError | None:
+        """Return what the caller is told of an exception; None for those that are grpc's own way to end a call."""
+        match exception:
+            case GatewayError():
+                return exception
+            case grpc.aio.AbortError():
+                return None
+            case DecodeError():
+                return GatewayError(UNREADABLE_REQUEST)
+            case asyncio.CancelledError() if self._ended_by:
+                return GatewayError(self._ended_by)
+            case asyncio.CancelledError() if self._calls.draining:
+                return GatewayError(GATEWAY_DRAINING)
+            case asyncio.CancelledError() if self.task.cancelling():
+                # The caller has gone, or its deadline has passed, and nobody hears the answer. `context.cancelled()`
+                # is not asked: it becomes true only after the handler has ended.
+                return GatewayError(DEADLINE_EXCEEDED if self._is_late() else CALL_CANCELLED)
+            case asyncio.CancelledError() | Exception():
+                _log.error("call %s failed", call.request_id, exc_info=exception)
+                return GatewayError(GATEWAY_INTERNAL)
+            case _:
+                return None
+
+    def _is_late(self) -> bool:
+        remaining: float | None = self._context.time_remaining()  # the stubs do not know that a caller may set none
+        return remaining is not None and remaining <= 0
+
+    def _code_for(self, exception: BaseException | None) -> int:
+        """Return the status of a call that grpc ends: the one it was given, or none that anybody saw."""
+        if exception is None or isinstance(exception, grpc.aio.AbortError):
+            code: grpc.StatusCode | None = self._context.code()  # the stubs do not know that there may be none
+            return _NUMBERS[grpc.StatusCode.OK if code is None else code]
+        return int(code_pb2.CANCELLED)
+
+    async def _abort(self, error: GatewayError, call: Call) -> None:
+        """Everything in one `abort`: `abort_with_status` would drop the pushback."""
+        context = self._context
+        status = to_rpc_status(error, call.request_id, context.time_remaining())
+        trailers: list[tuple[str, str | bytes]] = [
+            (REQUEST_ID, call.request_id),
+            ("grpc-status-details-bin", status.details),
+        ]
+        if status.pushback_ms is not None:
+            trailers.append(("grpc-retry-pushback-ms", str(status.pushback_ms)))
+        await context.abort(_CODES[status.code], status.message, tuple(trailers))
