@@ -168,7 +168,7 @@ async def _enter(served: ServedCall, method: _Method, context: Context, requests
     served.begin()
     method.admit(context)
     if method.takes_stream:
-        served.has_come()
+        served.read_any()
         return requests
     message = await served.read_one()
     return method.read(message) if method.read else message

@@ -41,6 +41,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NUMBERS = {code: number for number, code in _CODES.items()}
 
+# Bytes that gRPC puts before each message.
+PREFIX = 5
 # Seconds for which gRPC may be late to say that a call whose request does not come any more was cancelled.
 CANCELLATION_LAG = 0.05
 
@@ -88,9 +90,8 @@ class ServedCall:
     def __init__(self, calls: ServedCalls, method: str, context: Context, *, is_stream: bool) -> None:
         task = asyncio.current_task()
         assert task is not None
-        waits = calls.waits
         self.task = task
-        self.waits_since = waits.loop.time()
+        self.waits_since = 0.0
         self.unsent = 0
         self._calls = calls
         self._method = method
@@ -99,7 +100,7 @@ class ServedCall:
         self._is_read = self._is_answered = False
         self._call: Call | None = None
         self._ended_by: Cause | None = None
-        waits.add(self)
+        calls.waits.add(self)
         calls.streams += is_stream
         task.add_done_callback(self._leave)
 
@@ -117,19 +118,20 @@ class ServedCall:
         Raises:
             GatewayError: REQUEST_MISSING.
         """
+        assert self._call is not None
         message: Any = await self._context.read()
         if message is grpc.aio.EOF:
             await asyncio.sleep(CANCELLATION_LAG)
             raise GatewayError(REQUEST_MISSING)
-        self.has_come(len(message))
-        return message  # type: ignore[no-any-return] # bytes, where gRPC is given nothing that reads them
-
-    def has_come(self, size: int | None = None) -> None:
-        """Note that the caller has sent what it is to send, for now; of a single request, its size."""
         self.waits_since = 0.0
         self._is_read = True
-        assert self._call is not None
-        self._call.received = size
+        self._call.received = len(message)
+        return message  # type: ignore[no-any-return] # bytes, where gRPC is given nothing that reads them
+
+    def read_any(self) -> None:
+        """Leave it to the servicer to read requests, and to wait for them."""
+        self.waits_since = 0.0
+        self._is_read = True
 
     async def write(self, message: bytes) -> None:
         """Send one message of a stream; return when gRPC has it on its way."""
@@ -139,10 +141,9 @@ class ServedCall:
             call.sent = 0
             # Else a status behind a message that nobody takes is refused by gRPC.
             await self._context.send_initial_metadata(())
-        waits = self._calls.waits
-        waits.begin_message(self, len(message))
+        self._send(message)
         await self._context.write(message)
-        waits.end_message(self)
+        self._note_taken()
         call.sent += len(message)
 
     def reply(self, message: bytes) -> None:
@@ -152,12 +153,23 @@ class ServedCall:
             GatewayError: SLOW_READER: too much waits on this connection already.
         """
         assert self._call is not None
-        waits = self._calls.waits
-        if waits.is_full_for(self):
+        if self._calls.waits.is_full_for(self):
             raise GatewayError(SLOW_READER, message="too many replies on this connection wait to be read: read them")
         self._call.sent = len(message)
         self._is_answered = True
-        waits.begin_message(self, len(message))
+        self._send(message)
+
+    def _send(self, message: bytes) -> None:
+        waits = self._calls.waits
+        self.waits_since, self.unsent = waits.now, len(message) + PREFIX
+        waits.messages += 1
+        waits.unsent += self.unsent
+
+    def _note_taken(self) -> None:
+        waits = self._calls.waits
+        waits.messages -= 1
+        waits.unsent -= self.unsent
+        self.waits_since, self.unsent = 0.0, 0
 
     def peer(self) -> str:
         """Return the connection that it came on."""
@@ -185,11 +197,12 @@ class ServedCall:
             _log.exception("call %s is not in metrics, log and traces in full", call.request_id)
         if error is not None:
             self._is_answered = True
-            self.waits_since = self._calls.waits.loop.time()
+            self.waits_since = self._calls.waits.now
             await self._abort(error, call)
 
     def _leave(self, _: asyncio.Task[Any]) -> None:
-        self._calls.waits.end_message(self)
+        if self.unsent:
+            self._note_taken()
         self._calls.waits.calls.discard(self)
         self._calls.streams -= self._is_stream
 

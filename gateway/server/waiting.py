@@ -13,12 +13,16 @@ MOST_UNSENT = 64 * 2**20
 MOST_UNSENT_OF_ONE = MOST_UNSENT // 4
 
 
+# How often calls are looked at while one may wait, of which one may wait for so much longer.
+LOOKS = 8
+
+
 class Waiting(Protocol):
     """A call, as far as it waits for its caller.
 
     Attributes:
         task: What runs it.
-        waits_since: When the wait began, on the event loop's clock; 0 while there is none.
+        waits_since: When the wait began, on the coarse clock; 0 while there is none.
         unsent: Bytes of the message that is to be taken; 0 where there is none.
     """
 
@@ -38,50 +42,40 @@ class Waiting(Protocol):
 class CallerWaits:
     """Looks after the waits of all calls.
 
-    Nearly none is long, so a wait costs next to nothing: there is one timer, which looks at all calls as often as one
-    of them can have waited for too long.
+    Nearly none is long, so a wait costs next to nothing: no timer of its own, and no look at a clock.
 
     Args:
-        limit: Seconds that a call may wait at a time.
+        limit: Seconds that a call may wait at a time; it has up to an eighth more.
 
     Attributes:
         calls: Those that are being served.
-        loop: Whose clock counts.
+        now: The event loop's time of the latest look at them.
         messages: Messages that wait to be taken.
         unsent: How many bytes they have.
     """
 
     def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self.loop = asyncio.get_running_loop()
+        self._limit = limit * (LOOKS + 1) / LOOKS
+        self._interval = limit / LOOKS
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.calls: set[Waiting] = set()
+        self.now = self._loop.time()
         self.messages = 0
         self.unsent = 0
 
     def add(self, call: Waiting) -> None:
-        """Look after one more."""
-        self.calls.add(call)
+        """Look after one more, which waits from now on."""
         if self._timer is None:
-            self._timer = self.loop.call_later(self._limit, self._look)
+            self._timer = self._loop.call_later(self._interval, self._look)
+            self.now = self._loop.time()
+        call.waits_since = self.now
+        self.calls.add(call)
 
     def all_unread_for(self, seconds: float) -> bool:
         """Tell whether all calls, if there are any, have waited for so long for a message to be taken."""
-        begun = self.loop.time() - seconds
+        begun = self._loop.time() - self._interval - seconds
         return all(call.unsent and call.waits_since <= begun for call in self.calls)
-
-    def begin_message(self, call: Waiting, size: int) -> None:
-        """Let a call wait for a message to be taken."""
-        call.waits_since, call.unsent = self.loop.time(), size
-        self.messages += 1
-        self.unsent += size
-
-    def end_message(self, call: Waiting) -> None:
-        """Note that it was taken, or that nobody waits for that any more."""
-        if call.unsent:
-            self.messages -= 1
-            self.unsent -= call.unsent
-        call.waits_since, call.unsent = 0.0, 0
 
     def is_full_for(self, call: Waiting) -> bool:
         """Tell whether no further message should wait: there are many, and many of them on the call's connection."""
@@ -91,11 +85,11 @@ class CallerWaits:
         return sum(other.unsent for other in self.calls if other.unsent and other.peer() == peer) > MOST_UNSENT_OF_ONE
 
     def _look(self) -> None:
-        """End the calls whose time has run out, and look again when the next one's does."""
-        now = self.loop.time()
-        late = [call for call in self.calls if call.waits_since and call.waits_since + self._limit <= now]
+        """End the calls whose time has run out."""
+        self.now = self._loop.time()
+        begun = self.now - self._limit
+        late = [call for call in self.calls if 0.0 < call.waits_since <= begun]
         for call in late:
-            call.waits_since = now  # once more for the status to be taken
+            call.waits_since = self.now  # once more for the status to be taken
         drop_calls([call.task for call in late if call.run_out()])
-        since = min((call.waits_since for call in self.calls if call.waits_since), default=now)
-        self._timer = self.loop.call_at(since + self._limit, self._look) if self.calls else None
+        self._timer = self._loop.call_later(self._interval, self._look) if self.calls else None
