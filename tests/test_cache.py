@@ -30,6 +30,7 @@ from gateway.reliability.progress import Deadline
 from gateway.server import assembly
 from gateway.server.assembly import make_pages, make_protection
 from gateway.server.call import begin_call
+from gateway.server.converting import Conversions
 from gateway.server.fetching import PageFetcher
 from gateway.server.gateway import Gateway
 from gateway.server.pages import ListedPages
@@ -413,7 +414,7 @@ async def listed_pages(settings: Settings, credential: Credential) -> AsyncItera
     tls = UpstreamTls(None, None, metrics)
     async with UpstreamClient(settings.upstream_url, tls, attempt_timeout=10 * HOUR, max_response_bytes=1000) as client:
         fetcher = PageFetcher(client, credential, make_protection(settings, metrics), metrics)
-        yield make_pages(settings, fetcher, PageConverter(0), credential, metrics)
+        yield make_pages(settings, fetcher, Conversions(PageConverter(0), metrics), credential, metrics)
 
 
 @pytest.mark.parametrize("by_caller", [True, False], ids=["the caller's", "the settings'"])

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 
 from gateway.core.breaker import Rules, State
 from gateway.core.circuits import Circuits
-from gateway.core.convert import PageConverter
 from gateway.core.iam import IamUser
 from gateway.core.retry import CommonRetryBudget, RetryBudget
 from gateway.core.tenants import Tenants
@@ -22,6 +21,7 @@ from gateway.reliability.byte_budget import ByteBudget
 from gateway.reliability.cache import PageCache
 from gateway.reliability.flights import Flights
 from gateway.reliability.turns import Turns
+from gateway.server.converting import Conversions
 from gateway.server.fetching import PageFetcher, Protection
 from gateway.server.pages import ListedPages
 from gateway.server.tls import ServerTls
@@ -117,7 +117,7 @@ def circuit_remark(protection: Protection, settings: Settings, now: float) -> st
 
 
 def make_pages(
-    settings: Settings, fetcher: PageFetcher, converter: PageConverter, credential: Credential, metrics: Metrics
+    settings: Settings, fetcher: PageFetcher, conversions: Conversions, credential: Credential, metrics: Metrics
 ) -> ListedPages:
     """Return where ListRepos gets its pages."""
     cache = None
@@ -126,7 +126,7 @@ def make_pages(
         metrics.watch("cache_bytes", "Memory of remembered replies.", lambda: cache.size)
     return ListedPages(
         fetcher,
-        converter,
+        conversions,
         credential,
         dialect=settings.dialect,
         cache=cache,

@@ -1,41 +1,76 @@
-"""Runs the conversion of a page beside other calls."""
+"""Runs the conversions of pages beside other calls, large ones one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from gateway.core.convert import Steps
+from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
 from gateway.core.errors import GatewayError
+from gateway.core.filter import Page
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Progress
+from gateway.upstream.client import Answer
 
 Result = TypeVar("Result")
 
+# Bytes of a body. A conversion holds it up to three times, and all of them share one processor: of large ones, two at
+# once would take twice the memory and end no sooner.
+LARGE = 2**20
 
-async def run_conversion(steps: Steps[Result], progress: Progress, metrics: Metrics) -> Result:
-    """Run a conversion, letting other calls run between its steps.
+
+class Conversions:
+    """Converts pages, letting other calls run between the steps of each.
 
     Args:
-        steps: The conversion.
-        progress: Of the work that it belongs to.
-        metrics: Where its time is observed.
-
-    Raises:
-        GatewayError: What was fetched is no page.
+        converter: Knows how.
+        metrics: Where the time of each is observed.
     """
-    try:
-        while True:
-            began = time.perf_counter()
-            try:
-                next(steps)
-            finally:
-                progress.converting += time.perf_counter() - began
-            await asyncio.sleep(0)
-    except StopIteration as done:
-        metrics.conversion_seconds.observe(progress.converting)
-        return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
-    except GatewayError as error:
-        error.attempts = progress.attempts
-        raise
+
+    def __init__(self, converter: PageConverter, metrics: Metrics) -> None:
+        self._converter = converter
+        self._metrics = metrics
+        self._one_large = asyncio.Lock()
+
+    async def to_reply(self, answer: Answer, wanted: Page | None, progress: Progress) -> SerializedPage:
+        """Make a reply of a page that was fetched.
+
+        Args:
+            answer: The page.
+            wanted: Which one was asked for; None where none was.
+            progress: Of the work that it belongs to.
+
+        Raises:
+            GatewayError: What was fetched is no page.
+        """
+        steps = self._converter.convert(answer.body, answer.content_range, wanted)
+        return await self._run(steps, answer, progress)
+
+    async def to_rows(self, answer: Answer, wanted: Page, progress: Progress) -> RowPage:
+        """Make rows of a page that was fetched, as `to_reply` makes a reply."""
+        return await self._run(
+            self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, progress
+        )
+
+    async def _run(self, steps: Steps[Result], answer: Answer, progress: Progress) -> Result:
+        turn: AbstractAsyncContextManager[object] = self._one_large if len(answer.body) > LARGE else nullcontext()
+        async with turn:
+            return await self._run_steps(steps, progress)
+
+    async def _run_steps(self, steps: Steps[Result], progress: Progress) -> Result:
+        try:
+            while True:
+                began = time.perf_counter()
+                try:
+                    next(steps)
+                finally:
+                    progress.converting += time.perf_counter() - began
+                await asyncio.sleep(0)
+        except StopIteration as done:
+            self._metrics.conversion_seconds.observe(progress.converting)
+            return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
+        except GatewayError as error:
+            error.attempts = progress.attempts
+            raise

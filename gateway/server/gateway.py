@@ -28,6 +28,7 @@ from gateway.server.assembly import (
     upstream_tls,
 )
 from gateway.server.connections import count_connections
+from gateway.server.converting import Conversions
 from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
@@ -208,16 +209,15 @@ class Gateway:
         self._with_files += (tls, credential)
         self._protection = make_protection(settings, metrics)
         fetcher = PageFetcher(upstream, credential, self._protection, metrics)
-        converter = PageConverter(settings.row_memo_bytes)
+        conversions = Conversions(PageConverter(settings.row_memo_bytes), metrics)
         return RepoServicer(
-            make_pages(settings, fetcher, converter, credential, metrics),
+            make_pages(settings, fetcher, conversions, credential, metrics),
             fetcher,
-            converter,
+            conversions,
             dialect=settings.dialect,
             timeout=settings.timeout,
             prefetch=settings.prefetch,
             budget=make_prefetch_budget(settings, metrics),
-            metrics=metrics,
         )
 
     async def _look_at_files(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from google.rpc import code_pb2
 
-from gateway.core.convert import PageConverter, SerializedPage
+from gateway.core.convert import SerializedPage
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import Dialect, RepoQuery, request_target
 from gateway.credentials.base import Credential
@@ -17,7 +17,7 @@ from gateway.reliability.cache import CachedPage, PageCache
 from gateway.reliability.flights import Flights
 from gateway.reliability.progress import Deadline, Progress, within
 from gateway.server.call import Call
-from gateway.server.converting import run_conversion
+from gateway.server.converting import Conversions
 from gateway.server.fetching import PageFetcher
 
 CACHE_CONTROL = "cache-control"
@@ -53,7 +53,7 @@ class ListedPages:
 
     Args:
         fetcher: Fetches them.
-        converter: Makes replies of them.
+        conversions: Makes replies of them.
         credential: With which the fetcher signs in.
         dialect: How the upstream wants its filter.
         cache: Those that are remembered; None where none are.
@@ -64,7 +64,7 @@ class ListedPages:
     def __init__(
         self,
         fetcher: PageFetcher,
-        converter: PageConverter,
+        conversions: Conversions,
         credential: Credential,
         *,
         dialect: Dialect,
@@ -73,7 +73,7 @@ class ListedPages:
         metrics: Metrics,
     ) -> None:
         self._fetcher = fetcher
-        self._converter = converter
+        self._conversions = conversions
         self._credential = credential
         self._dialect = dialect
         self._cache = cache
@@ -122,8 +122,7 @@ class ListedPages:
     async def _load(self, wanted: _Wanted, progress: Progress) -> SerializedPage:
         asked_at = self._cache.now() if self._cache is not None else 0.0
         answer = await self._fetcher.fetch(wanted.target, wanted.call, progress)
-        steps = self._converter.convert(answer.body, answer.content_range, wanted.query.page)
-        page = await run_conversion(steps, progress, self._metrics)
+        page = await self._conversions.to_reply(answer, wanted.query.page, progress)
         if self._cache is not None:
             self._cache.store(wanted.key, page, asked_at)
         return page

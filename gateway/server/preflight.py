@@ -15,7 +15,7 @@ from gateway.credentials.base import SignIn, with_token
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress
 from gateway.server.assembly import make_credential, make_iam_client, upstream_tls
-from gateway.server.converting import run_conversion
+from gateway.server.converting import Conversions
 from gateway.settings.model import Auth, Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.upstream.client import UpstreamClient
@@ -100,8 +100,7 @@ async def _list(
             secrets=sign_in.secrets,
             progress=progress,
         )
-    steps = PageConverter(0).convert(answer.body, answer.content_range, query.page)
-    page = await run_conversion(steps, progress, metrics)
+    page = await Conversions(PageConverter(0), metrics).to_reply(answer, query.page, progress)
     return repos_pb2.ListReposResponse.FromString(page.message)
 
 

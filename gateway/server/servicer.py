@@ -9,17 +9,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
-from gateway.core.convert import PageConverter, RowPage
+from gateway.core.convert import RowPage
 from gateway.core.errors import DEADLINE_EXCEEDED, GatewayError
 from gateway.core.filter import Dialect, Page, read_list_request, read_stream_request, request_target
 from gateway.core.retry import LEAST_TIME
 from gateway.core.stream import StreamAssembler
-from gateway.metrics import Metrics
 from gateway.reliability.byte_budget import ByteBudget, Share
 from gateway.reliability.progress import Deadline, Progress, within
 from gateway.reliability.turns import Turn
 from gateway.server.call import REQUEST_ID, current_call
-from gateway.server.converting import run_conversion
+from gateway.server.converting import Conversions
 from gateway.server.fetching import PageFetcher
 from gateway.server.pages import ListedPages
 from gateway.server.paging import Fetch, PageReader
@@ -48,34 +47,31 @@ class RepoServicer:
     Args:
         pages: Where ListRepos gets its replies.
         fetcher: Fetches the pages of StreamRepos.
-        converter: Converts them.
+        conversions: Converts them.
         dialect: How the upstream wants its filter.
         timeout: Seconds for one page whose caller set no deadline, and the most for one who did.
         prefetch: Pages that a stream fetches ahead.
         budget: Memory for the pages ahead of all streams.
-        metrics: Where conversions are observed.
     """
 
     def __init__(
         self,
         pages: ListedPages,
         fetcher: PageFetcher,
-        converter: PageConverter,
+        conversions: Conversions,
         *,
         dialect: Dialect,
         timeout: float,
         prefetch: int,
         budget: ByteBudget,
-        metrics: Metrics,
     ) -> None:
         self._pages = pages
         self._fetcher = fetcher
-        self._converter = converter
+        self._conversions = conversions
         self._dialect = dialect
         self._timeout = timeout
         self._prefetch = prefetch
         self._budget = budget
-        self._metrics = metrics
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> bytes:
         """List one page."""
@@ -128,8 +124,7 @@ class RepoServicer:
             return Fetch(page, fetching, share)
 
         async def convert(page: Page, fetched: Fetched) -> RowPage:
-            steps = self._converter.convert_rows(fetched.answer.body, fetched.answer.content_range, page)
-            rows = await run_conversion(steps, fetched.progress, self._metrics)
+            rows = await self._conversions.to_rows(fetched.answer, page, fetched.progress)
             call.spent.converting += fetched.progress.converting
             return rows
 
