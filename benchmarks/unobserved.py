@@ -5,6 +5,7 @@ No setting does that: who runs a service wants to see it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from gateway.cli.main import main
@@ -35,9 +36,9 @@ class Nobody:
     def __init__(self, *_: Any) -> None:
         self._tracing = NoTracing()
 
-    def begin(self, method: str, context: Context) -> Call:
+    def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Call:
         """Begin the call, which its request id is needed of."""
-        return begin_call(method, context.invocation_metadata() or (), self._tracing)
+        return begin_call(method, metadata, self._tracing)
 
     def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
         """Do nothing."""

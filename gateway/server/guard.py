@@ -12,7 +12,7 @@ import grpc
 
 from gateway.metrics import Metrics
 from gateway.server.observer import Observer
-from gateway.server.serving import Context, ServedCall, ServedCalls
+from gateway.server.serving import Context, ServedCall, ServedCalls, arrived_with
 from gateway.settings.model import WRITE_TIMEOUT
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -96,6 +96,7 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler is None:
             self._observer.unserved()
             return None
+        arrived_with.set(handler_call_details.invocation_metadata)
         path = handler_call_details.method
         guarded = self._guarded.get(path)
         if guarded is None:
@@ -131,8 +132,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _guard_unary(self, inner: Any, method: _Method) -> Any:
         async def guarded(requests: Any, context: Context) -> Any:
             async with ServedCall(self._calls, method.name, context, is_stream=False) as served:
-                request = await _enter(served, method, context, requests)
-                reply = await inner(request, context)
+                reply = await inner(await _enter(served, method, context, requests), context)
                 if context.code() not in _FINE:
                     # A servicer's other way to fail: it sets a code, and returns what is no reply.
                     await context.abort(context.code(), context.details())

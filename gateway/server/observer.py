@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import grpc
@@ -57,11 +58,11 @@ class Observer:
             metrics.call_failures.labels(method, GATEWAY_OVERLOADED.reason)
             metrics.calls_dropped.labels(method)
 
-    def begin(self, method: str, context: Context) -> Call:
-        """Begin a call of a method that is served."""
+    def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Call:
+        """Begin a call of a method that is served, with its caller's metadata."""
         self._count_start(method)
         tracing = self._tracing if method.startswith(_OURS) else _no_tracing
-        return begin_call(method, context.invocation_metadata() or (), tracing)
+        return begin_call(method, metadata, tracing)
 
     def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
         """End it.

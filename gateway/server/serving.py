@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -36,10 +38,14 @@ from gateway.server.waiting import CallerWaits
 
 _log = logging.getLogger(__name__)
 
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NUMBERS = {code: number for number, code in _CODES.items()}
+
+# The caller's metadata, from the interceptor to the call, in one task: gRPC makes it anew each time that it is asked.
+arrived_with: ContextVar[Metadata] = ContextVar("arrived_with")
 
 # Bytes that gRPC puts before each message.
 PREFIX = 5
@@ -109,7 +115,10 @@ class ServedCall:
 
     def begin(self) -> None:
         """Make it known."""
-        self._call = self._calls.observer.begin(self._method, self._context)
+        metadata = arrived_with.get(None)
+        if metadata is None:
+            metadata = self._context.invocation_metadata() or ()
+        self._call = self._calls.observer.begin(self._method, metadata)
         self._context.set_trailing_metadata(((REQUEST_ID, self._call.request_id),))
 
     async def read_one(self) -> bytes:
