@@ -7,13 +7,16 @@ Labels are of few values, whatever callers or upstreams send.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.stderr import dropped_lines
 
 # How a gauge of several processes is read as one; nothing is said of a process that has ended.
 Together: TypeAlias = Literal["livesum", "livemax", "livemin"]
@@ -96,6 +99,10 @@ class Metrics:
         for gauge, read in self._watched or ():
             gauge.set(read())
 
+    def count(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Show a number that is asked for and only ever grows; as `watch`, but that several processes are summed."""
+        self.registry.register(_Count(f"swr_gateway_{name}", text, read))
+
     def _describe_calls(self) -> None:
         call = ("grpc_method", "grpc_status")
         self.calls_started = self._counter("grpc_server_call_started", "Calls.", "grpc_method")
@@ -148,6 +155,7 @@ class Metrics:
             "swr_gateway_conversion_duration_seconds", "Processor's time for one page.", _CONVERSION_SECONDS
         )
         self.rows = self._counter("swr_gateway_rows", "Repositories that were listed.")
+        self.count("log_lines_dropped", "Log lines dropped, because nobody read standard error.", dropped_lines)
         self.loop_lag_seconds = self._histogram(
             "swr_gateway_event_loop_lag_seconds", "How late the event loop went on.", _LAG_SECONDS
         )
@@ -180,3 +188,14 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+
+class _Count(Collector):
+    """A counter that something else counts."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterable[Metric]:
+        """Return its value now."""
+        yield CounterMetricFamily(self._name, self._text, value=self._read())

@@ -23,6 +23,7 @@ from gateway.server.errors import StartError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import BEAT
 from gateway.settings.model import Settings
+from gateway.stderr import queue_stderr
 from gateway.workers.channel import LARGEST, Command, Order, Pulse, listen, say
 
 
@@ -33,6 +34,7 @@ def main(number: int, descriptor: int) -> None:
         signal.signal(number_of, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as end:
         settings: Settings = pickle.loads(end.recv(LARGEST))  # noqa: S301 - of our own supervisor
+        queue_stderr()
         configure_logging(settings.log_level, settings.log_format, worker=number)
         # Who takes the place of one that died goes on with its counters, so their files do not pile up.
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call] # untyped there
