@@ -1,7 +1,7 @@
 """Standard error that nobody waits for: a queue, and one thread that writes what is in it.
 
-Whoever reads a log may stand still: a collector that hangs, a terminal that is held, a full disk. A write would wait for
-it then, and with it the event loop, calls, health checks and the end of the process.
+Whoever reads a log may stand still: a collector that hangs, a terminal that is held. A write would wait for it then,
+and with it the event loop, calls, health checks and the end of the process.
 
 `logging.handlers.QueueListener` is not enough: it waits for its thread without a limit, and not only log lines are
 written to standard error, but warnings and tracebacks too.

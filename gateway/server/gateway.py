@@ -15,7 +15,7 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.convert import PageConverter
-from gateway.metrics import Metrics
+from gateway.metrics import Family, Metrics
 from gateway.server.access_log import AccessLog
 from gateway.server.admin import Admin
 from gateway.server.assembly import (
@@ -70,7 +70,7 @@ class Gateway:
     Args:
         settings: What to run.
         shares_port: Whether it is one of several processes that listen on the same ports, which are read as one from
-            outside: it answers no operators itself, and its gauges are sampled.
+            outside: it answers no operators itself.
 
     Attributes:
         addresses: What it listens on, with the ports that were chosen for `:0`. Known inside the context.
@@ -82,7 +82,7 @@ class Gateway:
     def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self._settings = settings
         self._shares_port = shares_port
-        self._metrics = Metrics(sampled=shares_port)
+        self._metrics = Metrics(alone=not shares_port)
         self._health = HealthServicer()
         self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
@@ -233,6 +233,10 @@ class Gateway:
     def look_at_files(self) -> None:
         """Have certificates, keys and tokens that changed read again now."""
         self._look_now.set()
+
+    def counts(self) -> tuple[Family, ...]:
+        """Return what was counted and measured."""
+        return self._metrics.families()
 
     def hindrances(self) -> tuple[str, ...]:
         """Return what keeps the gateway from serving, in words for operators; may be asked for by another thread."""
