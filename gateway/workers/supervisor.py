@@ -31,7 +31,7 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 LASTED = 60.0
 # Seconds that workers have to tell what they have counted; what they told before is shown of those that do not.
-COUNT_TIMEOUT = 5.0
+COUNT_TIMEOUT = 3.0
 
 
 class Supervisor:
