@@ -28,7 +28,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from certificates import issue
+from certificates import CA, Folder, issue, pem_of
 from commands import Command, Start, starter, with_constants
 from gateway import __version__
 from gateway.server.errors import ListenError
@@ -46,6 +46,7 @@ from patience import AGES, HOUR, PATIENT, Advance, until
 from scripted_upstream import Act, ScriptedUpstream, page, scripted_upstream
 
 CANARY = "canary-4711"
+SERVER = issue("localhost")
 REQUEST = repos_pb2.ListReposRequest()
 NOWHERE = "http://upstream.invalid"
 FOREVER = ("--timeout", "1h", "--attempt-timeout", "1h", "--drain-grace", "1h", "--no-coalesce")
@@ -749,6 +750,15 @@ async def test_every_worker_listens_on_every_address(supervise: Supervise) -> No
     for address in supervisor.addresses:
         assert [listens(pid, address) for pid in pids_of(supervisor).values()] == [True, True]
         await call_once(address)
+
+
+async def test_settings_are_of_any_length(supervise: Supervise, tmp_path: Path) -> None:
+    """Longer than what a socket takes at once, as names of all who may call can be."""
+    files = Folder(tmp_path / "tls", certificate=SERVER.chain, key=SERVER.key, authorities=pem_of(CA))
+    names = ",".join(f"spiffe://corp.example/ns/billing/sa/{number:0200}" for number in range(4000))
+    given = {"tls_cert": "certificate", "tls_key": "key", "tls_client_ca": "authorities"}
+    supervisor = await supervise(tls_allowed_sans=names, **{name: files.path(file) for name, file in given.items()})
+    assert len(supervisor._workers) == 2
 
 
 async def test_a_worker_that_stands_still_makes_the_whole_not_live(
