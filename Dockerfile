@@ -33,8 +33,8 @@ ENV PATH=/opt/swr-gateway/bin:$PATH \
     SWR_GATEWAY_ADMIN_LISTEN=0.0.0.0:9464
 EXPOSE 50051 9464
 
-# A number, so that Kubernetes sees that it is not root. Nothing is written but to /tmp, and that only by several
-# workers, so the root file system may be read-only. No step needs a shell from here on.
+# A number, so that Kubernetes sees that it is not root. Nothing is written, so the root file system may be read-only. No
+# step needs a shell from here on.
 USER 65532:65532
 STOPSIGNAL SIGTERM
 # No HEALTHCHECK: the orchestrator asks /livez, /readyz or grpc.health.v1, and a check in here would start a Python

@@ -14,6 +14,7 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
     files        certificates and other files that are read again when they change
     metrics      what is counted and measured
     logs         log lines, as JSON or as text
+    stderr       standard error that nobody waits for
     core         the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuits, fair turns
     swr.v1       generated from protos/gateway/swr/v1/repos.proto
 

@@ -7,16 +7,20 @@ Labels are of few values, whatever callers or upstreams send.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
+import msgspec
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.stderr import dropped_lines
 
-# How a gauge of several processes is read as one; nothing is said of a process that has ended.
-Together: TypeAlias = Literal["livesum", "livemax", "livemin"]
+# How the numbers of several processes are read as one; `live...` are for gauges, which say nothing of one that ended.
+Together: TypeAlias = Literal["sum", "livesum", "livemax", "livemin"]
 
 # Those of gRFC A66.
 _CALL_SECONDS = (
@@ -34,12 +38,29 @@ _LAG_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
 
 
+class Family(msgspec.Struct, frozen=True, array_like=True):
+    """A metric as it stands, to be sent to another process.
+
+    Attributes:
+        name: Its name, without the endings of samples.
+        text: What it is.
+        kind: As the library calls it: `counter`, `gauge`, `histogram`.
+        together: How the numbers of several processes are one.
+        samples: Names, labels and values.
+    """
+
+    name: str
+    text: str
+    kind: str
+    together: Together
+    samples: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...]
+
+
 class Metrics:
     """The metrics of one gateway.
 
     Args:
-        sampled: Whether gauges are read in intervals, by `sample`, rather than when somebody looks: processes that
-            are read as one are looked at from outside.
+        alone: Whether no other process is read as one with this: what the system tells of the process is shown then.
 
     Attributes:
         registry: All of them.
@@ -68,10 +89,10 @@ class Metrics:
         cached_pages: Replies that were remembered ones, by `how`: `hit` or `stale`.
     """
 
-    def __init__(self, *, sampled: bool = False) -> None:
+    def __init__(self, *, alone: bool = True) -> None:
         self.registry = CollectorRegistry()
-        self._watched: list[tuple[Gauge, Callable[[], float]]] | None = [] if sampled else None
-        if not sampled:
+        self._together: dict[str, Together] = {}
+        if alone:
             ProcessCollector(registry=self.registry)
         self._describe_calls()
         self._describe_requests()
@@ -86,16 +107,11 @@ class Metrics:
             read: Returns it; called from any thread.
             together: How the numbers of several processes are one.
         """
-        gauge = Gauge(f"swr_gateway_{name}", text, registry=self.registry, multiprocess_mode=together)
-        if self._watched is None:
-            gauge.set_function(read)
-        else:
-            self._watched.append((gauge, read))
+        self._gauge(name, text, together).set_function(read)
 
-    def sample(self) -> None:
-        """Read the gauges that are read in intervals."""
-        for gauge, read in self._watched or ():
-            gauge.set(read())
+    def families(self) -> tuple[Family, ...]:
+        """Return all metrics as they stand."""
+        return tuple(_read(metric, self._together.get(metric.name, "sum")) for metric in self.registry.collect())
 
     def _describe_calls(self) -> None:
         call = ("grpc_method", "grpc_status")
@@ -152,35 +168,45 @@ class Metrics:
             "swr_gateway_conversion_duration_seconds", "Processor's time for one page.", _CONVERSION_SECONDS
         )
         self.rows = self._counter("swr_gateway_rows", "Repositories that were listed.")
+        self.registry.register(_LinesDropped())
         self.loop_lag_seconds = self._histogram(
             "swr_gateway_event_loop_lag_seconds", "How late the event loop went on.", _LAG_SECONDS
         )
         self.reloads = self._counter("swr_gateway_file_reloads", "Files read again after a change.", "what", "result")
-        self.files_stale = Gauge(
-            "swr_gateway_file_stale",
-            "1 while files cannot be used and the last good ones are.",
-            ("what",),
-            registry=self.registry,
-            multiprocess_mode="livemax",
+        self.files_stale = self._gauge(
+            "file_stale", "1 while files cannot be used and the last good ones are.", "livemax", "what"
         )
-        self.certificate_end = Gauge(
-            "swr_gateway_certificate_expiry_timestamp_seconds",
-            "When the certificate in use ends.",
-            ("what",),
-            registry=self.registry,
-            multiprocess_mode="livemin",
+        self.certificate_end = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the certificate in use ends.", "livemin", "what"
         )
-        build = Gauge(
-            "swr_gateway_build_info",
-            "1; the label tells the version.",
-            ("version",),
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
+        build = self._gauge("build_info", "1; the label tells the version.", "livemax", "version")
         build.labels(__version__).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
+    def _gauge(self, name: str, text: str, together: Together, *labels: str) -> Gauge:
+        self._together[f"swr_gateway_{name}"] = together
+        return Gauge(f"swr_gateway_{name}", text, labels, registry=self.registry)
+
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+
+class _LinesDropped(Collector):
+    """What the thread that writes log lines counts: it has no part in locks of the library's."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return how many lines this process has dropped."""
+        text = "Log lines that were dropped, because nobody read standard error."
+        yield CounterMetricFamily("swr_gateway_log_lines_dropped", text, value=dropped_lines())
+
+
+def supervisor_families() -> tuple[Family, ...]:
+    """Return the metrics that a process has which serves nothing."""
+    return tuple(_read(metric, "sum") for metric in _LinesDropped().collect())
+
+
+def _read(metric: Metric, together: Together) -> Family:
+    samples = ((sample.name, tuple(sample.labels.items()), sample.value) for sample in metric.samples)
+    return Family(metric.name, metric.documentation, metric.type, together, tuple(samples))

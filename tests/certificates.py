@@ -66,6 +66,14 @@ def issue(*names: str, authority: trustme.CA = CA, **more: Any) -> Pair:
     return Pair(b"".join(pem.bytes() for pem in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
 
 
+def issue_of_year_0(*names: str) -> Pair:
+    """Issue a certificate whose end is in the year 0, which Python's calendar does not know."""
+    pair = issue(*names, not_after=datetime(2060, 1, 1, tzinfo=UTC))
+    assert pair.der.count(b"20600101000000Z") == 1
+    der = pair.der.replace(b"20600101000000Z", b"00000101000000Z")
+    return Pair(ssl.DER_cert_to_PEM_cert(der).encode(), pair.key)
+
+
 def issue_named(*names: str, common_name: str = "", key: Key | None = None) -> Pair:
     """Issue a certificate with names of any kind, written as OpenSSL does: `DNS:a.example`, `URI:spiffe://a/b`."""
     key = key or ec.generate_private_key(ec.SECP256R1())

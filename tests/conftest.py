@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from commands import Ended, Run, Start, starter
 from gateway.core import breaker
+from gateway.files import reloading
 from gateway.reliability import timeouts
 from gateway.server import spans
 from gateway.server.gateway import Gateway
@@ -26,8 +27,11 @@ from scripted_upstream import ScriptedUpstream, scripted_upstream
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# What changes a file is seen by whoever asks next.
+reloading.PAUSE = 0.0
+
 # So does what the gateway waits for; where such a limit is what a test is about, the test sets it.
-bodies.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
+reloading.PATIENCE = bodies.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.TIMEOUT = spans.CLOSE_TIMEOUT = AGES
 # No timer is so late that the gateway must have stood still.
 timeouts.LATE = AGES
 

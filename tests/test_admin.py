@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
+import os
+import resource
 import socket
+import socketserver
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +24,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import Metrics
-from gateway.server import admin, heart
+from gateway.server import admin_http, heart
 from gateway.server.admin import Admin, Texts
 from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
@@ -25,7 +32,7 @@ from gateway.server.heart import Heart
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT, Clock
+from patience import AGES, PATIENT, Clock, let_pass, until
 from scripted_upstream import ScriptedUpstream
 
 
@@ -171,38 +178,168 @@ async def test_an_address_in_use_is_told_with_its_setting(upstream: ScriptedUpst
             await Gateway(second).__aenter__()
 
 
+# Clients of all kinds
+
+
+def connect(running: Admin) -> socket.socket:
+    host, _, port = running.address.rpartition(":")
+    return socket.create_connection((host, int(port)))
+
+
 async def test_who_sends_no_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin._Handler, "timeout", 0.05)
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", 0.05)
     async with operators() as running:
-        host, _, port = running.address.rpartition(":")
-        with socket.create_connection((host, int(port))) as silent:
+        with connect(running) as silent:
             assert silent.recv(1) == b""
 
 
-async def test_nobody_who_is_silent_keeps_others_waiting() -> None:
+async def test_a_request_has_one_limit_however_its_bytes_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", 0.3)
     async with operators() as running:
-        host, _, port = running.address.rpartition(":")
-        with socket.create_connection((host, int(port))):
+        with connect(running) as slow:
+            slow.setblocking(False)
+
+            def hung_up() -> bool:
+                with suppress(BlockingIOError):
+                    slow.send(b"G")
+                    return slow.recv(100) == b""
+                return False
+
+            with suppress(ConnectionError):
+                await until(hung_up)
+
+
+async def test_who_does_not_read_the_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = tuple("problem" * 1000 for _ in range(1000))
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", 0.3)
+    async with operators(problems=lambda: large) as running:
+        with connect(running) as lazy:
+            before = threading.active_count()
+            lazy.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            lazy.recv(1, socket.MSG_PEEK)  # its thread is at work
+            await until(lambda: threading.active_count() <= before)
+
+
+async def test_nobody_who_is_silent_keeps_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", AGES)
+    async with operators() as running:
+        with connect(running):
             assert ask(running.address, "/livez")[0] == 200
+
+
+async def test_threads_are_bounded_and_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", AGES)
+    monkeypatch.setattr(admin_http, "ROOM_TIMEOUT", AGES)
+    monkeypatch.setattr(admin_http, "MOST_CONNECTIONS", 4)
+    before = threading.active_count()
+    async with operators() as running:
+        with ExitStack() as stack:
+            silent = [stack.enter_context(connect(running)) for _ in range(20)]
+            assert ask(running.address, "/livez") == (200, "ok\n")
+            assert [one.recv(1) for one in silent[:16]] == [b""] * 16
+            assert threading.active_count() <= before + 5  # with the one that accepts
+
+
+async def test_where_no_thread_can_be_had_the_client_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_http, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(admin_http, "ROOM_TIMEOUT", 0.0)
+    busy, release = threading.Event(), threading.Event()
+
+    def problems() -> tuple[str, ...]:
+        busy.set()
+        release.wait()
+        return ()
+
+    async with operators(problems=problems) as running:
+        with connect(running) as first:
+            first.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            await asyncio.to_thread(busy.wait)
+            with connect(running) as second:
+                assert second.recv(1) == b""
+        release.set()
+
+
+async def test_out_of_descriptors_it_waits_before_it_accepts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_http, "PAUSE", AGES)
+    refused: list[int] = []
+    accept = socketserver.TCPServer.get_request
+
+    def counted(server: socketserver.TCPServer) -> Any:
+        try:
+            return accept(server)
+        except OSError as error:
+            refused.append(error.errno or 0)
+            raise
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", counted)
+    async with operators() as running:
+        with connect(running):  # a thread and its selector are there
+            assert ask(running.address, "/livez")[0] == 200
+        client = socket.socket()
+        host, _, port = running.address.rpartition(":")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with client, without_descriptors():
+            client.connect((host, int(port)))
+            await until(lambda: bool(refused))
+            await let_pass(0.5)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
+    assert refused == [errno.EMFILE]
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Let this process open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+        stack.callback(os.close, lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        yield
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get", "ODD"])
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/"])
+async def test_other_methods_are_not_allowed(method: str, path: str) -> None:
+    async with operators() as running:
+        status, headers, body = request(running, method, path)
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET, HEAD\n")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/"])
+async def test_head_is_get_without_the_body(path: str) -> None:
+    async with operators() as running:
+        got = request(running, "GET", path)
+        status, headers, body = request(running, "HEAD", path)
+        assert (status, headers["Content-Type"], body) == (got[0], got[1]["Content-Type"], b"")
+        with connect(running) as raw:
+            raw.sendall(f"HEAD {path} HTTP/1.1\r\n\r\n".encode())
+            answer = b""
+            while more := raw.recv(65536):
+                answer += more
+        assert answer.partition(b"\r\n\r\n")[2] == b""
+
+
+def request(running: Admin, method: str, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection(running.address)
+    with closing(connection):
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
 
 
 async def test_a_request_that_is_none_breaks_nothing() -> None:
     async with operators() as running:
-        host, _, port = running.address.rpartition(":")
-        with socket.create_connection((host, int(port))) as odd:
+        with connect(running) as odd:
             odd.sendall(b"\x16\x03\x01\x00\r\n\r\n")
             assert odd.recv(1000)
-        connection = http.client.HTTPConnection(host, int(port))
-        connection.request("POST", "/metrics")
-        assert connection.getresponse().status in (200, 405)
-        connection.close()
         assert ask(running.address, "/livez")[0] == 200
 
 
 async def test_who_is_silent_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin._Handler, "timeout", None)
+    monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", AGES)
     async with operators() as running:
-        host, _, port = running.address.rpartition(":")
-        silent = socket.create_connection((host, int(port)))
+        silent = connect(running)
         assert ask(running.address, "/livez")[0] == 200
+    assert silent.recv(1) == b""
     silent.close()

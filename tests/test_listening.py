@@ -123,6 +123,17 @@ async def test_a_gateway_that_was_killed_makes_room_for_the_next(tmp_path: Path,
 HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
 
 
+async def test_a_start_that_fails_on_an_address_holds_none(upstream: ScriptedUpstream) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        first = f"127.0.0.1:{free.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        second = f"127.0.0.1:{occupied.getsockname()[1]}"
+        assert second in await refusal_of(upstream, f"{first},{second}")
+        host, _, port = first.rpartition(":")
+        with socket.create_server((host, int(port))):
+            pass
+
+
 def has_ipv6() -> bool:
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):

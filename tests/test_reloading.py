@@ -28,12 +28,15 @@ from certificates import (
     issue,
     issue_authority,
     issue_named,
+    issue_of_year_0,
     pem_of,
     pem_of_key,
 )
+from gateway.files import reloading as reloading_module
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import BadFileError, Reloading, read_file
 from gateway.metrics import Metrics
+from patience import AGES
 
 CANARY = b"canary-4711"
 GOOD = issue("good.example")
@@ -218,6 +221,80 @@ def test_without_a_first_value_there_is_an_error(path: Path, spoil: Callable[[Pa
     with pytest.raises(BadFileError) as raised:
         reloading(path)
     assert raised.value.path == path
+
+
+def test_what_nobody_foresaw_leaves_the_last_good_value_too(
+    path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> bytes:
+        if CANARY in (content := read_file(path)):
+            raise ZeroDivisionError(content)
+        return content
+
+    value = Reloading("thing", (path,), load, metrics)
+    change(path, lambda: path.write_bytes(CANARY))
+    assert [value.current() for _ in range(3)] == [b"first"] * 3
+    assert caplog.messages == [f"thing: {path}: cannot be used: ZeroDivisionError; the last good one stays in use"]
+    assert CANARY.decode() not in caplog.text
+    with pytest.raises(BadFileError, match="ZeroDivisionError"):
+        Reloading("thing", (path,), load, metrics)
+
+
+def test_a_file_system_that_hangs_holds_nobody_up(
+    path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(reloading_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(reloading_module, "HANGS_AFTER", 0.0)
+    value = reloading(path, metrics)
+    change(path, lambda: path.write_bytes(b"other"))
+    hangs, answers = threading.Event(), threading.Event()
+    stat = Path.stat
+
+    def hang(self: Path, **given: Any) -> os.stat_result:
+        hangs.set()
+        answers.wait()
+        return stat(self, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", hang)
+        assert value.current() == b"first"
+        hangs.wait()
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(lambda _: value.current(), range(50))) == [b"first"] * 50
+        stale = metrics.registry.get_sample_value("swr_gateway_file_stale", {"what": "thing"})
+        assert stale == 1
+        monkeypatch.setattr(reloading_module, "HANGS_AFTER", AGES)
+        answers.set()
+        while value.current() != b"other":
+            pass
+    while "thing: the file system answers again" not in caplog.messages:
+        value.current()
+    told = f"thing: the file system of {path} does not answer; the last good one stays in use"
+    assert caplog.messages.count(told) == 1
+    assert metrics.registry.get_sample_value("swr_gateway_file_stale", {"what": "thing"}) == 0
+
+
+def test_without_room_for_a_thread_the_last_value_is_used_and_the_next_look_is_luckier(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    value = reloading(path)
+    change(path, lambda: path.write_bytes(b"other"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert value.current() == b"first"
+    assert value.current() == b"other"
+
+
+@pytest.mark.parametrize("read", [partial(read_key_pair, use=KeyUse.GRPC), lambda path, _: read_authorities(path)])
+def test_a_time_that_is_none_makes_a_certificate_unusable(tmp_path: Path, read: Callable[..., object]) -> None:
+    odd = issue_of_year_0("good.example")
+    files = Folder(tmp_path / "files", certificate=odd.chain, key=odd.key)
+    with pytest.raises(BadFileError, match="holds a certificate whose times cannot be read"):
+        read(files.path("certificate"), files.path("key"))
 
 
 def test_threads_that_ask_while_a_file_is_read_get_what_is_new_from_one_reading(path: Path) -> None:

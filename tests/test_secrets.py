@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import sys
 import urllib.request
@@ -137,6 +138,40 @@ async def test_no_fault_of_the_upstream_shows_the_credential(
     assert "swr_gateway_" in said
     assert CANARY not in said
     assert CANARY not in caplog.text
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "upper case": str.upper,
+    "percent-encoded": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "percent-encoded twice": lambda text: "".join(f"%25{byte:02x}" for byte in text.encode()),
+    "base64": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("given", MODES)
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+async def test_no_other_spelling_of_the_credential_shows(
+    spell: Callable[[str], str],
+    given: dict[str, str],
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "token").write_text(CANARY)
+    given = {name: value.format(folder=tmp_path) for name, value in given.items()}
+    spelled = spell(CANARY)
+    body = f'{{"error_code":"{CANARY.upper()}","error_msg":"no such token: {spelled}!","request_id":"{spelled}"}}'
+    upstream.play((answer(403, body, {"X-Request-Id": spelled}),))
+    settings = Settings(
+        upstream_url=upstream.url, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", retries=0, **PATIENT | given
+    )
+    async with Gateway(settings) as gateway:
+        said = await all_that_is_said(gateway)
+    assert "no such token: ***!" in said
+    for secret in (spelled, CANARY.upper()):
+        assert secret not in said
+        assert secret not in caplog.text
 
 
 @pytest.mark.parametrize("password", [CANARY, "wrong-" + CANARY], ids=["right", "wrong"])

@@ -16,13 +16,16 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from conftest import Connect
 from failures import failure_of, read_failure
+from gateway.core.errors import GatewayError
+from gateway.server.background import background
 from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
 from gateway.server.options import MAX_REQUEST_BYTES
+from gateway.server.standing import StandingCalls
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT
+from patience import PATIENT, until
 from scripted_upstream import Act, ScriptedUpstream, page
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -80,6 +83,44 @@ async def test_who_watches_is_told_of_the_drain_and_does_not_hold_it_up(upstream
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await watch.read()
         assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_who_reflects_without_end_does_not_hold_up_the_drain(upstream: ScriptedUpstream, version: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest
+    async with Gateway(settings(upstream, drain_grace="1h")) as gateway:
+        channel: Any = grpc.aio.insecure_channel(gateway.addresses[0])
+        call = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=request.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )()
+        await call.write(request(list_services=""))
+        assert (await call.read()).HasField("list_services_response")
+    async with channel:
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await call.read()
+        assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
+
+
+async def test_a_standing_call_that_begins_behind_the_end_is_ended() -> None:
+    calls = StandingCalls()
+    calls.end()
+    with pytest.raises(GatewayError, match="GATEWAY_DRAINING"), calls.standing():
+        pass
+
+
+async def test_work_in_the_background_that_ends_by_itself_is_told_and_harms_no_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> None:
+        raise ZeroDivisionError("on purpose")
+
+    async with background("the work", work()):
+        await until(lambda: bool(caplog.records))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the work: ended by what nobody foresaw")
+    assert "ZeroDivisionError: on purpose" in caplog.text
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])

@@ -30,6 +30,7 @@ from certificates import (
     client_context,
     issue,
     issue_named,
+    issue_of_year_0,
     pem_of,
     set_version,
     tls_upstream,
@@ -42,7 +43,7 @@ from gateway.server.tls import ServerTls
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT
+from patience import PATIENT, until
 from scripted_upstream import ScriptedUpstream
 
 REQUEST = repos_pb2.ListReposRequest()
@@ -390,6 +391,45 @@ async def test_a_file_that_becomes_unusable_is_told_though_nobody_connects(
     files.put(key=b"no key")
     assert (await listener.heard).startswith("server_tls: ")
     log.removeHandler(listener)
+
+
+async def test_the_watch_over_files_outlives_every_certificate_and_the_gateway_ends_in_order(
+    files: Mount, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    caplog.set_level(logging.INFO)
+    given = {"tls_cert": files.path("certificate"), "tls_key": files.path("key"), "upstream_url": upstream.url}
+    settings = Settings.model_validate(
+        {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"} | given
+    )
+    async with Gateway(settings) as gateway:
+        files.put_pair(issue_of_year_0(*HOSTS))
+        await until(lambda: "times cannot be read" in caplog.text)
+        assert await shown_by(gateway.addresses[0]) == SERVER.der
+        new = issue(*HOSTS)
+        files.put_pair(new)
+        await until(lambda: "server_tls: read again" in caplog.messages)
+        assert await shown_by(gateway.addresses[0]) == new.der
+
+
+async def test_a_look_at_files_that_fails_is_not_the_last(
+    serve: Serve, files: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    looks = iter([ZeroDivisionError("on purpose"), OSError("on purpose")])
+
+    def look(tls: ServerTls) -> None:
+        for error in looks:
+            raise error
+        original(tls)
+
+    original = ServerTls.look_at_files
+    monkeypatch.setattr(ServerTls, "look_at_files", look)
+    caplog.set_level(logging.INFO)
+    await serve(files)
+    files.put_pair(issue(*HOSTS))
+    await until(lambda: "server_tls: read again" in caplog.messages)
+    assert caplog.messages.count("files were not looked at") == 2
 
 
 async def test_a_certificate_that_grpc_cannot_use_is_told_at_the_start(serve: Serve, files: Mount) -> None:

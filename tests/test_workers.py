@@ -28,7 +28,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from certificates import issue
+from certificates import CA, Folder, issue, pem_of
 from commands import Command, Start, starter, with_constants
 from gateway import __version__
 from gateway.server.errors import ListenError
@@ -38,6 +38,7 @@ from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.workers import channel as channel_module
 from gateway.workers import process as process_module
 from gateway.workers import supervisor as supervisor_module
+from gateway.workers.channel import Channel
 from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
 from gateway.workers.supervisor import Supervisor
@@ -45,6 +46,7 @@ from patience import AGES, HOUR, PATIENT, Advance, until
 from scripted_upstream import Act, ScriptedUpstream, page, scripted_upstream
 
 CANARY = "canary-4711"
+SERVER = issue("localhost")
 REQUEST = repos_pb2.ListReposRequest()
 NOWHERE = "http://upstream.invalid"
 FOREVER = ("--timeout", "1h", "--attempt-timeout", "1h", "--drain-grace", "1h", "--no-coalesce")
@@ -74,6 +76,12 @@ def processes_of(folder: Path) -> dict[int, list[str]]:
 
 def variables_of(pid: int) -> set[str]:
     return set(Path(f"/proc/{pid}/environ").read_text().split("\0"))
+
+
+def shared_files_of(pid: int) -> list[str]:
+    """Return the mapped files that a process writes to."""
+    shared = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if " rw-s " in line]
+    return [line for line in shared if not re.search(r"memfd:|/dev/zero|SYSV", line)]
 
 
 def workers_of(folder: Path) -> dict[int, int]:
@@ -174,6 +182,14 @@ async def until_metrics(operators: str, **wanted: float) -> Samples:
             return samples
 
 
+async def until_called(operators: str, calls: float) -> Samples:
+    """Wait until so many calls are counted: a worker that does not answer at once is shown as it was."""
+    while True:
+        samples = await metrics_of(operators)
+        if samples.one("grpc_server_call_started_total", grpc_method=LIST_REPOS) == calls:
+            return samples
+
+
 # A gateway as processes
 
 
@@ -234,6 +250,10 @@ class Fleet:
             channel = await stack.enter_async_context(connect(self.address))
             reached.setdefault(await self.worker_of(channel), channel)
         return reached
+
+    def calls(self) -> int:
+        """Return how many calls have a line."""
+        return sum(record["message"] == "call" for record in self.records)
 
     def told(self) -> list[tuple[int | None, str]]:
         """Return who said what."""
@@ -309,10 +329,10 @@ async def test_metrics_are_summed_over_the_workers(steady: Fleet) -> None:
         await steady.reach_all(stack)
         for _ in range(5):
             await call_once(steady.address)
-    calls = sum(record["message"] == "call" for record in steady.records)
     samples = await until_metrics(steady.operators, swr_gateway_ready=2)
-    assert calls > before
-    assert samples.one("grpc_server_call_started_total", grpc_method=LIST_REPOS) == calls
+    while (calls := steady.calls()) != samples.one("grpc_server_call_started_total", grpc_method=LIST_REPOS):
+        samples = await metrics_of(steady.operators)
+    assert calls >= before + 7
     assert samples.one("grpc_server_call_duration_seconds_count", grpc_method=LIST_REPOS, grpc_status="OK") == calls
     assert samples.one("swr_gateway_upstream_in_flight_limit") == 200
     assert samples.one("swr_gateway_workers") == 2
@@ -342,14 +362,20 @@ async def test_no_process_shows_a_secret(steady: Fleet) -> None:
     supervisor = variables_of(steady.command.process.pid)
     for pid in steady.workers().values():
         added = {variable.partition("=")[0] for variable in variables_of(pid) - supervisor}
-        assert added == {"GRPC_VERBOSITY", "PROMETHEUS_MULTIPROC_DIR"}
+        assert added == {"GRPC_VERBOSITY"}
         assert CANARY not in str(variables_of(pid))
     lines = processes_of(steady.folder)
     assert len(lines) == 3
     assert CANARY not in str(lines) + str(supervisor)
-    (shared,) = steady.folder.glob("swr-gateway-*")
-    assert shared.stat().st_mode & 0o077 == 0
-    assert CANARY.encode() not in b"".join(file.read_bytes() for file in shared.iterdir())
+
+
+@on_steady
+async def test_no_process_needs_a_disk(steady: Fleet) -> None:
+    """A full one would end who writes to a file that it has mapped."""
+    await metrics_of(steady.operators)
+    assert left_in(steady.folder) == []
+    for pid in processes_of(steady.folder):
+        assert shared_files_of(pid) == []
 
 
 @on_steady
@@ -600,7 +626,7 @@ async def test_a_signal_to_read_files_does_no_harm_during_the_start(
     command = await start("serve", *given, "--admin-listen", "127.0.0.1:0", "--workers", "2", TMPDIR=str(tmp_path))
     fleet = Fleet(command, tmp_path)
     try:
-        await until(lambda: bool(left_in(tmp_path)))  # it has begun
+        await until(lambda: bool(workers_of(tmp_path)))  # it has begun
         command.signal(signal.SIGHUP)
         await fleet.starts()
         await call_once(fleet.address)
@@ -626,7 +652,6 @@ async def test_calls_go_on_while_a_worker_that_was_killed_is_missing(
         os.kill(before[1], signal.SIGKILL)
         assert await in_flight.code() is grpc.StatusCode.UNAVAILABLE
         await fleet.logs(r"^worker 1 ended with -9; the next one in 3600 s$", level="error")
-        # What the other one does is sampled.
         gone = {"swr_gateway_workers": 1, "swr_gateway_ready": 1, "swr_gateway_calls_in_flight": 0}
         dead = await until_metrics(fleet.operators, **gone)
         assert dead.one("swr_gateway_worker_restarts_total") == 1
@@ -634,8 +659,7 @@ async def test_calls_go_on_while_a_worker_that_was_killed_is_missing(
         for _ in range(5):
             await RepoServiceStub(channels[2]).ListRepos(REQUEST)
             await call_once(fleet.address)
-        after = await metrics_of(fleet.operators)
-        assert after.one("grpc_server_call_started_total", grpc_method=LIST_REPOS) == calls + 10
+        await until_called(fleet.operators, calls + 10)
 
 
 async def test_a_worker_that_is_killed_is_replaced(launch: Launch, upstream: ScriptedUpstream) -> None:
@@ -726,6 +750,15 @@ async def test_every_worker_listens_on_every_address(supervise: Supervise) -> No
     for address in supervisor.addresses:
         assert [listens(pid, address) for pid in pids_of(supervisor).values()] == [True, True]
         await call_once(address)
+
+
+async def test_settings_are_of_any_length(supervise: Supervise, tmp_path: Path) -> None:
+    """Longer than what a socket takes at once, as names of all who may call can be."""
+    files = Folder(tmp_path / "tls", certificate=SERVER.chain, key=SERVER.key, authorities=pem_of(CA))
+    names = ",".join(f"spiffe://corp.example/ns/billing/sa/{number:0200}" for number in range(4000))
+    given = {"tls_cert": "certificate", "tls_key": "key", "tls_client_ca": "authorities"}
+    supervisor = await supervise(tls_allowed_sans=names, **{name: files.path(file) for name, file in given.items()})
+    assert len(supervisor._workers) == 2
 
 
 async def test_a_worker_that_stands_still_makes_the_whole_not_live(
@@ -858,23 +891,58 @@ async def test_no_worker_is_started_during_the_drain(
     assert begun == []
 
 
-def files_in(folder: str) -> set[str]:
-    return {path.name for path in Path(folder).iterdir()}
-
-
-async def test_who_takes_the_place_of_a_dead_worker_goes_on_with_its_files(
+async def test_what_workers_have_counted_outlives_them_and_what_they_measured_does_not(
     supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files of each process would pile up, and be read with every look at the metrics."""
     monkeypatch.setattr(supervisor_module, "FIRST_DELAY", 0.01)
     supervisor = await supervise()
-    files = files_in(supervisor._folder)
-    for _ in range(2):
-        before = supervisor._workers[1]
-        before.process.kill()
-        await until(lambda old=before: supervisor._workers.get(1) not in (None, old))  # type: ignore[misc]
-        await until_metrics(operators_of(caplog), swr_gateway_ready=2)
-    assert files_in(supervisor._folder) == files
+    operators, (address,) = operators_of(caplog), supervisor.addresses
+    for calls in (10, 20, 30):
+        for _ in range(10):
+            await call_once(address)
+        samples = await until_called(operators, calls)
+        assert (
+            samples.one("grpc_server_call_duration_seconds_bucket", grpc_method=LIST_REPOS, le="+Inf", grpc_status="OK")
+            == calls
+        )
+        before = dict(supervisor._workers)
+        for worker in before.values():
+            worker.process.kill()
+        while any(supervisor._workers.get(number) in (None, worker) for number, worker in before.items()):
+            await metrics_of(operators)
+        samples = await until_metrics(operators, swr_gateway_ready=2, swr_gateway_upstream_in_flight_limit=200)
+        assert samples.one("grpc_server_call_started_total", grpc_method=LIST_REPOS) == calls
+        assert samples.one("swr_gateway_build_info", version=__version__) == 1
+
+
+async def test_a_worker_that_is_told_to_end_leaves_what_it_has_counted_to_the_last(
+    supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "FIRST_DELAY", HOUR)
+    supervisor = await supervise()
+    for _ in range(10):
+        await call_once(supervisor.addresses[0])
+    for worker in list(supervisor._workers.values()):
+        worker.process.terminate()
+    await until(lambda: not supervisor._workers)
+    await until_called(operators_of(caplog), 10)
+
+
+async def test_metrics_are_shown_of_a_worker_that_does_not_answer(
+    supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "COUNT_TIMEOUT", 0.1)
+    supervisor = await supervise()
+    operators = operators_of(caplog)
+    for _ in range(10):
+        await call_once(supervisor.addresses[0])
+    await until_called(operators, 10)
+    pid = pids_of(supervisor)[1]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert (await metrics_of(operators)).one("grpc_server_call_started_total", grpc_method=LIST_REPOS) == 10
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_worker_that_has_drained_is_gone_and_one_that_starts_has_no_loop_yet(
@@ -922,36 +990,48 @@ async def test_a_worker_that_does_not_start_is_an_error(
     assert capfd.readouterr().err == f"error: {tmp_path}/none: No such file or directory\n"
 
 
-async def test_metrics_are_shown_although_a_worker_has_just_made_a_file_for_its_own(
-    supervise: Supervise, caplog: pytest.LogCaptureFixture
-) -> None:
-    supervisor = await supervise()
-    with open(f"{supervisor._folder}/counter_3.db", "xb"):  # noqa: ASYNC230, PTH123 - empty, as it is for a moment
-        pass
-    assert (await metrics_of(operators_of(caplog))).one("swr_gateway_workers") == 2
-
-
 # The channel
 
 
-async def test_messages_of_a_channel_are_kept_apart_and_its_end_is_an_empty_one() -> None:
-    ours, theirs = channel_module.open_pair()
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    with ours:
-        channel_module.listen(ours, heard.put_nowait)
-        with theirs:
-            for message in (b"one", b"two"):
-                channel_module.say(theirs, message)
-        assert [await heard.get() for _ in range(3)] == [b"one", b"two", b""]
-        channel_module.say(ours, b"nobody is there")
-    channel_module.say(ours, b"not even here")
+@pytest.fixture
+async def channels() -> AsyncIterator[tuple[Channel, Channel]]:
+    """Two ends."""
+    ours, theirs = map(Channel.open, channel_module.open_pair())
+    pair = await ours, await theirs
+    yield pair
+    for end in pair:
+        await end.close()
 
 
-async def test_what_nobody_takes_is_lost_and_nobody_waits() -> None:
+MESSAGES = [b"one", b"", b"large" * 1_000_000, b"two"]
+
+
+async def test_messages_of_a_channel_are_kept_apart_whatever_their_length(channels: tuple[Channel, Channel]) -> None:
+    ours, theirs = channels
+    for message in MESSAGES:
+        ours.say(message)
+    closing = asyncio.create_task(ours.close())
+    assert [message async for message in theirs] == MESSAGES
+    await closing
+    theirs.say(b"nobody is there")
+
+
+async def test_a_message_is_read_before_there_is_a_loop() -> None:
     ours, theirs = channel_module.open_pair()
-    with ours, theirs:
-        channel_module.listen(ours, lambda _: None)
-        for _ in range(10_000):
-            channel_module.say(ours, b"pulse")
-        assert theirs.recv(100) == b"pulse"
-        asyncio.get_running_loop().remove_reader(ours)
+    with theirs:
+        channel = await Channel.open(ours)
+        channel.say(MESSAGES[2])
+        assert await asyncio.to_thread(channel_module.read_first, theirs) == MESSAGES[2]
+        await channel.close()
+        assert await asyncio.to_thread(channel_module.read_first, theirs) == b""
+
+
+async def test_who_does_not_listen_is_behind_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = channel_module.open_pair()
+    with theirs:
+        channel = await Channel.open(ours)
+        assert not channel.is_behind
+        channel.say(MESSAGES[2])
+        assert channel.is_behind
+        monkeypatch.setattr(channel_module, "_CLOSE_TIMEOUT", 0.0)
+        await channel.close()

@@ -17,6 +17,7 @@ from gateway.logs import configure_logging
 from gateway.server.errors import StartError
 from gateway.settings.environment import find_notes
 from gateway.settings.model import Settings
+from gateway.stderr import queue_stderr
 from gateway.workers.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def command(settings: Settings) -> None:
     Secrets have no flags, for everyone who can list processes sees flags: SWR_GATEWAY_TOKEN, SWR_GATEWAY_ACCESS_KEY,
     SWR_GATEWAY_SECRET_KEY, SWR_GATEWAY_SECURITY_TOKEN, SWR_GATEWAY_IAM_PASSWORD.
     """
+    queue_stderr()
     configure_logging(settings.log_level, settings.log_format)
     for note in find_notes():
         _log.warning(note)

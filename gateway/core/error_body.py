@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 
 from gateway.core.json_text import REFUSED, forgiving
+from gateway.core.masking import MASK, mask, shows
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_MESSAGE_CHARACTERS = 256
-LEAST_SECRET = 6
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,31}(?:\.[A-Z0-9_]{1,31}){0,3}", re.ASCII)
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -74,12 +74,7 @@ def readable_request_id(value: object) -> str:
 
 def unless_secret(text: str, secrets: tuple[str, ...]) -> str:
     """Return a text, or nothing where it shows a secret."""
-    return "" if any(secret in text for secret in _worth_masking(secrets)) else text
-
-
-def _worth_masking(secrets: tuple[str, ...]) -> list[str]:
-    """Of a few characters is no secret, but a mistake of who sends it; masked, it would leave no word whole."""
-    return [secret for secret in secrets if len(secret) >= LEAST_SECRET]
+    return "" if shows(text, secrets) else text
 
 
 def _find_error(value: Any) -> dict[str, Any]:
@@ -103,7 +98,5 @@ def _first_text(error: dict[str, Any], keys: tuple[str, ...], pattern: re.Patter
 def _clean(text: str, secrets: tuple[str, ...]) -> str:
     if _UNFIT.search(text):
         return ""
-    for secret in sorted(_worth_masking(secrets), key=len, reverse=True):  # one may be the beginning of another
-        text = text.replace(secret, "***")
-    text = _TOKEN_LIKE.sub("***", _CONTROL.sub(" ", text)).strip()
+    text = _TOKEN_LIKE.sub(MASK, _CONTROL.sub(" ", mask(text, secrets))).strip()
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

@@ -65,9 +65,10 @@ def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse, read: Rea
     key = _parse_key(key_path, read(key_path), use)
     if key.public_key() != _certified_key(certificate_path, chain[0], use):
         raise BadFileError(key_path, f"is not the key of the certificate in {certificate_path}")
-    _check_time(certificate_path, chain[0])
+    begin, end = _times(certificate_path, chain[0])
+    _check_time(certificate_path, begin, end)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return KeyPair(_write(chain), pem, chain[0].not_valid_after_utc.timestamp())
+    return KeyPair(_write(chain), pem, end.timestamp())
 
 
 def read_authorities(path: Path, read: Read = read_file) -> bytes:
@@ -83,8 +84,9 @@ def read_authorities(path: Path, read: Read = read_file) -> bytes:
     authorities = _parse(path, read(path))
     now = datetime.now(UTC)
     # Bundles hold authorities that are over, and those to come, beside those in use.
-    if not any(one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in authorities):
-        _check_time(path, max(authorities, key=lambda certificate: certificate.not_valid_after_utc))
+    times = [_times(path, one) for one in authorities]
+    if not any(begin <= now <= end for begin, end in times):
+        _check_time(path, *max(times, key=lambda time: time[1]))
     return _write(authorities)
 
 
@@ -143,8 +145,16 @@ def _of_no_use(path: Path, use: KeyUse) -> BadFileError:
     return BadFileError(path, f"holds a key of a kind that is of no use here: {use.value} would be")
 
 
-def _check_time(path: Path, certificate: Certificate) -> None:
-    begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+def _times(path: Path, certificate: Certificate) -> tuple[datetime, datetime]:
+    """Return from when to when a certificate is valid."""
+    try:
+        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except (ValueError, OverflowError) as error:  # the year 0 is none in Python
+        raise BadFileError(path, "holds a certificate whose times cannot be read") from error
+
+
+def _check_time(path: Path, begin: datetime, end: datetime) -> None:
+    now = datetime.now(UTC)
     if now > end:
         raise BadFileError(path, f"the certificate expired at {end:%Y-%m-%dT%H:%M:%SZ}")
     if now < begin:

@@ -17,6 +17,11 @@ _Version: TypeAlias = tuple[tuple[int, int, int, int], ...]
 
 # Seconds after which files that could not be used are tried again although they did not change.
 RETRY_AFTER = 10.0
+# Seconds from one look at files to the next, and for which whoever asks waits for one: an event loop does.
+PAUSE = 0.1
+PATIENCE = 0.1
+# Seconds after which it is told that a look has not ended.
+HANGS_AFTER = 10.0
 # Certificates and tokens are a few KiB; bundles of authorities are some hundred.
 MOST_BYTES = 4 * 2**20
 
@@ -57,7 +62,8 @@ class Reloading(Generic[Value]):
 
     Secret mounts swap a symbolic link, so it is the files behind the paths that are compared. Files that became
     unusable leave the last good value in use: that is logged and counted once, not for everyone who asks. They are
-    tried again after a while, for not every fault is in the file. May be used by several threads.
+    tried again after a while, for not every fault is in the file. A file system that hangs holds nobody up for longer
+    than a tenth of a second. May be used by several threads.
 
     Args:
         name: What the value is, for log lines and metrics, such as `server_tls`.
@@ -76,21 +82,57 @@ class Reloading(Generic[Value]):
         self._reloaded = {result: metrics.reloads.labels(name, result) for result in ("ok", "error")}
         self._stale = metrics.files_stale.labels(name)
         self._lock = threading.Lock()
+        self._look_began = self._look_again_at = 0.0
+        self._looked = threading.Event()
+        self._looked.set()
+        self._hangs = False
         self._problem = ""
         self._try_again_at = 0.0
         self._seen = self._version()
-        self._value = load()
+        self._value = self._make()
 
     def current(self) -> Value:
-        """Return the value."""
-        # Microseconds for local files: cheaper than handing it to a thread.
+        """Return the value; the last one where the file system does not answer."""
+        now = time.monotonic()
         with self._lock:
+            if self._looked.is_set() and now >= self._look_again_at:
+                self._begin_look(now)
+            looked, left = self._looked, self._look_began + PATIENCE - now
+        if not looked.wait(max(left, 0.0)) and now >= self._look_began + HANGS_AFTER:
+            self._tell_hang()
+        return self._value
+
+    def _begin_look(self, now: float) -> None:
+        """Look at the files in a thread of its own: where it hangs nobody waits for it, nor does the process's end."""
+        looked = threading.Event()
+        thread = threading.Thread(target=self._look, args=(looked,), name=f"look at {self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no room for a thread; the next look may be luckier
+            return
+        self._looked, self._look_began, self._look_again_at = looked, now, now + PAUSE
+
+    def _look(self, looked: threading.Event) -> None:
+        try:
             version = self._version()
             changed = version != self._seen
             if changed or (self._problem and time.monotonic() >= self._try_again_at):
                 self._seen = version
                 self._reload(changed=changed)
-            return self._value
+            if self._hangs:
+                self._hangs = False
+                self._stale.set(1 if self._problem else 0)
+                _log.info("%s: the file system answers again", self._name)
+        finally:
+            looked.set()
+
+    def _tell_hang(self) -> None:
+        with self._lock:
+            told, self._hangs = self._hangs, True
+        if not told:
+            self._stale.set(1)
+            paths = ", ".join(map(str, self._paths))
+            _log.error("%s: the file system of %s does not answer; the last good one stays in use", self._name, paths)
 
     def _version(self) -> _Version | None:
         try:
@@ -100,9 +142,18 @@ class Reloading(Generic[Value]):
         # Not the time of the last writing: copies keep it, and it does not tell of permissions.
         return tuple((one.st_dev, one.st_ino, one.st_ctime_ns, one.st_size) for one in found)
 
+    def _make(self) -> Value:
+        """Make the value; whatever goes wrong is a BadFileError."""
+        try:
+            return self._load()
+        except BadFileError:
+            raise
+        except Exception as error:  # libraries that read certificates raise more than they say
+            raise BadFileError(self._paths[0], f"cannot be used: {type(error).__name__}") from error
+
     def _reload(self, *, changed: bool) -> None:
         try:
-            self._value = self._load()
+            self._value = self._make()
         except BadFileError as error:
             self._try_again_at = time.monotonic() + RETRY_AFTER
             self._stale.set(1)

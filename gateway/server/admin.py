@@ -6,24 +6,18 @@ It runs in threads of its own, so that it can tell that the event loop does not 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-import socketserver
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
 
+from gateway.server.admin_http import AdminHandler, AdminServer, AdminServerV6
 from gateway.server.errors import ListenError
 
-# For which a client may be silent, so that those who only connect do not hold a thread.
-REQUEST_TIMEOUT = 5.0
-
-_log = logging.getLogger(__name__)
+_METHODS = ("GET", "HEAD")
 
 Texts = Callable[[], tuple[str, ...]]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -60,7 +54,8 @@ class Admin:
         """
         host, _, port = self.address.rpartition(":")
         try:
-            self._server = make_server(host.strip("[]"), int(port), self._answer, _server_for(host), _Handler)
+            server = AdminServerV6 if ":" in host else AdminServer
+            self._server = make_server(host.strip("[]"), int(port), self._answer, server, AdminHandler)
         except OSError as error:
             raise ListenError("--admin-listen", self.address, error.strerror or "no such address") from error
         self.address = f"{host}:{self._server.server_port}"
@@ -75,6 +70,14 @@ class Admin:
         self._server.server_close()
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer GET, and HEAD as GET without the body."""
+        method = environ["REQUEST_METHOD"]
+        if method not in _METHODS:
+            return _text("405 Method Not Allowed", "GET, HEAD", start_response, ("Allow", ", ".join(_METHODS)))
+        page = self._page({**environ, "REQUEST_METHOD": "GET"}, start_response)
+        return () if method == "HEAD" else page
+
+    def _page(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
                 page: Iterable[bytes] = self._metrics(environ, start_response)
@@ -92,35 +95,6 @@ def _verdict(problems: tuple[str, ...], remarks: tuple[str, ...], start_response
     return _text(status, "\n".join([*(problems or ("ok",)), *remarks]), start_response)
 
 
-def _text(status: str, text: str, start_response: StartResponse) -> Iterable[bytes]:
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+def _text(status: str, text: str, start_response: StartResponse, *headers: tuple[str, str]) -> Iterable[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers])
     return [f"{text}\n".encode()]
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing: probes come by the second."""
-
-
-class _Server(ThreadingWSGIServer):
-    request_queue_size = 128  # probes do not wait behind a burst of others
-
-    def server_bind(self) -> None:
-        """Bind, without a look at the DNS for a name that nobody asks for."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say little of clients that hang up."""
-        _log.debug("a request to the admin address broke off", exc_info=True)
-
-
-class _ServerV6(_Server):
-    address_family = socket.AF_INET6
-
-
-def _server_for(host: str) -> type[_Server]:
-    return _ServerV6 if ":" in host else _Server

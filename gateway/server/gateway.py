@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,7 +14,7 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.convert import PageConverter
-from gateway.metrics import Metrics
+from gateway.metrics import Family, Metrics
 from gateway.server.access_log import AccessLog
 from gateway.server.admin import Admin
 from gateway.server.assembly import (
@@ -27,6 +26,7 @@ from gateway.server.assembly import (
     server_tls,
     upstream_tls,
 )
+from gateway.server.background import background
 from gateway.server.connections import count_connections
 from gateway.server.converting import Conversions
 from gateway.server.errors import ListenError
@@ -39,6 +39,7 @@ from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
 from gateway.server.socket_file import check_socket_file
+from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
 from gateway.server.tls import AllowedCallers, ServerTls
 from gateway.server.tracing import open_tracing
@@ -73,7 +74,7 @@ class Gateway:
     Args:
         settings: What to run.
         shares_port: Whether it is one of several processes that listen on the same ports, which are read as one from
-            outside: it answers no operators itself, and its gauges are sampled.
+            outside: it answers no operators itself.
 
     Attributes:
         addresses: What it listens on, with the ports that were chosen for `:0`. Known inside the context.
@@ -85,8 +86,9 @@ class Gateway:
     def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self._settings = settings
         self._shares_port = shares_port
-        self._metrics = Metrics(sampled=shares_port)
-        self._health = HealthServicer()
+        self._metrics = Metrics(alone=not shares_port)
+        self._standing = StandingCalls()
+        self._health = HealthServicer(self._standing)
         self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
             self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
@@ -111,7 +113,7 @@ class Gateway:
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             servicer = await self._open_servicer(stack)
-            await stack.enter_async_context(_background(self._heart.keep_beating()))
+            await stack.enter_async_context(background("the heartbeat", self._heart.keep_beating()))
             await self._open_admin(stack)
             admit = AllowedCallers(settings.tls_allowed_sans).check
             observer = Observer(self._metrics, AccessLog(self._metrics), tracing)
@@ -123,10 +125,10 @@ class Gateway:
             tls = server_tls(settings, self._metrics)
             if tls is not None:
                 self._with_files += (tls,)
-            self.addresses = tuple(self._listen(address, tls) for address in settings.listen)
+            await self._listen_everywhere(tls)
             stack.push_async_callback(self._end_calls)
             await start_whole(self._server)
-            await stack.enter_async_context(_background(self._look_at_files()))
+            await stack.enter_async_context(background("the watch over files", self._look_at_files()))
             await self._health.hinder(STARTING, hinders=False)
             self._resources = stack.pop_all()
         if self._shares_port:
@@ -151,7 +153,7 @@ class Gateway:
         _log.info("draining")
         await self.hide()
         await asyncio.sleep(self.drain_delay)
-        self._health.end_watches()
+        self._standing.end()
         await self._stop_server()
         _log.info("stopped")
 
@@ -227,17 +229,19 @@ class Gateway:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._look_now.wait()
             self._look_now.clear()
-            try:
-                for part in self._with_files:
-                    # A file system may hang, and reading authorities takes a while.
+            for part in self._with_files:
+                try:
                     await asyncio.to_thread(part.look_at_files)
-            except (OSError, RuntimeError):
-                # No room for a thread: the next look may be luckier, and without one certificates would run out.
-                _log.exception("files were not looked at")
+                except Exception:  # noqa: BLE001 - without a next look certificates would run out
+                    _log.exception("files were not looked at")
 
     def look_at_files(self) -> None:
         """Have certificates, keys and tokens that changed read again now."""
         self._look_now.set()
+
+    def counts(self) -> tuple[Family, ...]:
+        """Return what was counted and measured."""
+        return self._metrics.families()
 
     def hindrances(self) -> tuple[str, ...]:
         """Return what keeps the gateway from serving, in words for operators; may be asked for by another thread."""
@@ -257,9 +261,18 @@ class Gateway:
         self._server.add_generic_rpc_handlers((servicer.method_handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self._settings.reflection:
-            add_reflection(self._server)
+            add_reflection(self._server, self._standing)
         if self._settings.channelz:
             channelz.add_channelz_servicer(self._server)
+
+    async def _listen_everywhere(self, tls: ServerTls | None) -> None:
+        try:
+            self.addresses = tuple(self._listen(address, tls) for address in self._settings.listen)
+        except BaseException:
+            # grpc.aio keeps the ports of a server that never started, also when it is stopped or forgotten.
+            await self._server.start()
+            await self._server.stop(None)
+            raise
 
     def _listen(self, address: str, tls: ServerTls | None) -> str:
         try:
@@ -278,15 +291,3 @@ class Gateway:
         if tls is None:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, tls.credentials())
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do work in the background for the time of a `with` block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

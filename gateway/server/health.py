@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from gateway.core.errors import GATEWAY_DRAINING, GatewayError
 from gateway.server.servicer import SERVICE_NAME
+from gateway.server.standing import StandingCalls
 
 SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
 
@@ -17,14 +16,16 @@ SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
 class HealthServicer(health.aio.HealthServicer):
     """Tells whether the gateway serves: it does where nothing hinders it.
 
+    Args:
+        standing: Ends the calls of those who watch, which have been told before.
+
     Attributes:
         hindrances: What keeps the gateway from serving, in words for operators.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, standing: StandingCalls) -> None:
         super().__init__()
-        self._watches: set[asyncio.Task[Any]] = set()
-        self._watches_end = False
+        self._standing = standing
         self._status: int = health_pb2.HealthCheckResponse.NOT_SERVING
         self.hindrances: tuple[str, ...] = ()
 
@@ -37,25 +38,10 @@ class HealthServicer(health.aio.HealthServicer):
         for service in SERVICES:
             await self.set(service, self._status)
 
-    def end_watches(self) -> None:
-        """End the calls of those who watch, which have been told and would hold up the stop for the whole grace."""
-        self._watches_end = True
-        for watch in self._watches:
-            watch.cancel()
-
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Tell a service's status now and whenever it changes."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._watches.add(task)
-        try:
+        """Tell a service's status now and whenever it changes, until the gateway drains."""
+        with self._standing.standing():
             await super().Watch(request, context)
-        except asyncio.CancelledError:
-            if self._watches_end:
-                raise GatewayError(GATEWAY_DRAINING) from None
-            raise
-        finally:
-            self._watches.discard(task)
 
     async def List(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         """Tell the status of every service at once.

@@ -22,7 +22,7 @@ class Heart:
     """Beats on the event loop that made it.
 
     Args:
-        metrics: Where its lateness is observed; gauges are sampled with each beat.
+        metrics: Where its lateness is observed.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -35,7 +35,6 @@ class Heart:
         """Beat until cancelled."""
         while True:
             self._last = began = time.monotonic()
-            self._metrics.sample()
             await asyncio.sleep(BEAT)
             self._metrics.loop_lag_seconds.observe(max(time.monotonic() - began - BEAT, 0.0))
 

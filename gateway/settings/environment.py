@@ -28,7 +28,7 @@ def find_problems() -> Iterator[str]:
     yield from _tracing_problems()
     for name in _METRICS_FOLDERS:
         if name in os.environ:
-            yield f"{name}: must not be set: workers have a folder of their own for metrics"
+            yield f"{name}: must not be set: metrics would be kept in files, and nothing here needs a disk"
 
 
 def find_notes() -> Iterator[str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
-import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
+from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 
-import msgspec
-
+from gateway.metrics import Family
 from gateway.settings.model import Settings
-from gateway.workers.channel import Command, Order, Pulse, deafen, listen, open_pair, say
+from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, Told, decode_told, encode, open_pair
 
 # Seconds that a worker has to begin to serve, before the gateway goes on without it.
 START_TIMEOUT = 60.0
@@ -23,6 +22,8 @@ LEAVE_TIMEOUT = 8.0
 
 _STARTING = Pulse(hindrances=("starting",))
 
+Counted = Callable[[int, tuple[Family, ...]], None]
+
 
 class Worker:
     """A process that serves, and what it last said of itself.
@@ -30,8 +31,8 @@ class Worker:
     Args:
         number: Counts from 1.
         process: The process.
-        settings: What it shall serve.
-        end: The channel to it.
+        channel: The channel to it.
+        counted: Told what it has counted.
 
     Attributes:
         number: Its number.
@@ -39,19 +40,26 @@ class Worker:
         started: Set when it serves.
     """
 
-    def __init__(self, number: int, process: Process, settings: Settings, end: socket.socket) -> None:
+    def __init__(self, number: int, process: Process, channel: Channel, counted: Counted) -> None:
         self.number = number
         self.process = process
         self.started = asyncio.Event()
-        self._end = end
+        self._channel = channel
+        self._counted = counted
         self._pulse = _STARTING
         self._heard_at = time.monotonic()
-        say(end, pickle.dumps(settings))
-        listen(end, self._hear)
+        self._asked: deque[asyncio.Future[None]] = deque()
+        self._listening = asyncio.create_task(self._listen())
 
     def tell(self, order: Order, grace: float = 0.0) -> None:
         """Give it an order, a drain with the seconds that calls in flight have to finish."""
-        say(self._end, msgspec.json.encode(Command(order, grace)))
+        self._channel.say(encode(Command(order, grace)))
+
+    def count(self) -> asyncio.Future[None]:
+        """Have it tell what it has counted; returns what is done when it has."""
+        self._asked.append(asyncio.get_running_loop().create_future())
+        self.tell(Order.COUNT)
+        return self._asked[-1]
 
     def hindrances(self) -> tuple[str, ...]:
         """Return what keeps it from serving."""
@@ -65,25 +73,38 @@ class Worker:
         """Return the seconds since it was last heard of."""
         return time.monotonic() - self._heard_at
 
-    def close(self) -> None:
-        """Give back the channel to a process that has ended."""
-        deafen(self._end)
-        self._end.close()
+    async def ends(self) -> int:
+        """Wait until the process has ended and all that it said was heard; return its exit code."""
+        code = await self.process.wait()
+        await asyncio.wait([self._listening])
+        return code
 
-    def _hear(self, message: bytes) -> None:
-        if message:
-            self._pulse = msgspec.json.decode(message, type=Pulse)
-            self._heard_at = time.monotonic()
-            self.started.set()
+    async def _listen(self) -> None:
+        async for message in self._channel:
+            self._hear(decode_told(message))
+        for asked in self._asked:
+            asked.set_result(None)
+        await self._channel.close()
+
+    def _hear(self, told: Told) -> None:
+        self._heard_at = time.monotonic()
+        match told:
+            case Pulse():
+                self._pulse = told
+                self.started.set()
+            case Counts():
+                self._counted(self.number, told.families)
+                if told.asked:
+                    self._asked.popleft().set_result(None)
 
 
-async def start_worker(number: int, settings: Settings, metrics_folder: str) -> Worker:
+async def start_worker(number: int, settings: Settings, counted: Counted) -> Worker:
     """Start a worker.
 
     Args:
         number: Counts from 1.
         settings: What it shall serve.
-        metrics_folder: Where it counts.
+        counted: Told its number and what it has counted, now and then.
 
     Raises:
         OSError: The machine has no room for another process.
@@ -95,11 +116,12 @@ async def start_worker(number: int, settings: Settings, metrics_folder: str) -> 
             *(sys.executable, "-P", "-m", "gateway.workers.worker", str(number), str(theirs.fileno())),
             stdin=DEVNULL,
             pass_fds=(theirs.fileno(),),
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics_folder},
         )
         theirs.close()
         ends.pop_all()
-    return Worker(number, process, settings, ours)
+    channel = await Channel.open(ours)
+    channel.say(pickle.dumps(settings))
+    return Worker(number, process, channel, counted)
 
 
 async def starts(worker: Worker) -> bool:
@@ -119,4 +141,4 @@ async def leave(worker: Worker) -> None:
             await worker.process.wait()
     except TimeoutError:
         worker.process.kill()
-        await worker.process.wait()
+    await worker.ends()

@@ -9,18 +9,17 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack, suppress
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.multiprocess import mark_process_dead
 
+from gateway.metrics import supervisor_families
 from gateway.server.admin import Admin
 from gateway.server.heart import DEAD_AFTER
 from gateway.settings.model import Settings
 from gateway.workers.channel import Order
-from gateway.workers.collector import WorkersCollector
+from gateway.workers.counts import Totals
 from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
 from gateway.workers.process import LEAVE_TIMEOUT, Worker, leave, start_worker, starts
@@ -31,6 +30,8 @@ _log = logging.getLogger(__name__)
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 LASTED = 60.0
+# Seconds that workers have to tell what they have counted; what they told before is shown of those that do not.
+COUNT_TIMEOUT = 3.0
 
 
 class Supervisor:
@@ -48,6 +49,7 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._totals = Totals(self._count)
         self.addresses: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -58,7 +60,6 @@ class Supervisor:
             WorkerError: The first worker did not start.
         """
         async with AsyncExitStack() as stack:
-            self._folder = stack.enter_context(TemporaryDirectory(prefix="swr-gateway-"))
             ports = stack.enter_context(SharedPorts(self._settings.listen))
             self.addresses = ports.addresses
             operators = await self._open_admin(stack)
@@ -121,7 +122,7 @@ class Supervisor:
         """Wait for the end of a worker; tell whether it came in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await worker.process.wait()
+                await worker.ends()
                 self._forget(worker)
                 return True
         return False
@@ -145,7 +146,7 @@ class Supervisor:
         delay = FIRST_DELAY
         while True:
             began = time.monotonic()
-            code = await worker.process.wait()
+            code = await worker.ends()
             self._forget(worker)
             delay = FIRST_DELAY if time.monotonic() - began >= LASTED else delay
             self._restarts.inc()
@@ -164,18 +165,18 @@ class Supervisor:
 
     async def _start(self, number: int) -> Worker:
         settings = self._settings.model_copy(update={"listen": self.addresses})
-        worker = self._workers[number] = await start_worker(number, settings, self._folder)
+        worker = self._workers[number] = await start_worker(number, settings, self._totals.update)
         return worker
 
     def _forget(self, worker: Worker) -> None:
         if self._workers.pop(worker.number, None) is worker:
-            worker.close()
-            mark_process_dead(worker.number, self._folder)  # type: ignore[no-untyped-call] # untyped there
+            self._totals.end(worker.number)
 
     async def _open_admin(self, stack: AsyncExitStack) -> str:
         """Answer operators for all workers; return how that is logged."""
+        self._loop = asyncio.get_running_loop()
         registry = CollectorRegistry()
-        WorkersCollector(registry, self._folder)  # type: ignore[no-untyped-call] # untyped there
+        registry.register(self._totals)
         self._restarts = Counter(
             "swr_gateway_worker_restarts", "Workers that died and were replaced.", registry=registry
         )
@@ -191,6 +192,17 @@ class Supervisor:
             remarks=self._remarks,
         )
         return f", operators on {(await stack.enter_async_context(admin)).address}"
+
+    def _count(self) -> None:
+        """Have all workers tell what they have counted by now, as far as they answer; called from another thread."""
+        self._totals.update(0, supervisor_families())
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(2 * COUNT_TIMEOUT)
+
+    async def _ask(self) -> None:
+        asked = [worker.count() for worker in self._known() if worker.started.is_set() and not _is_stuck(worker)]
+        if asked:
+            await asyncio.wait(asked, timeout=COUNT_TIMEOUT)
 
     def _problems(self) -> tuple[str, ...]:
         return tuple(_describe(worker) for worker in self._known() if _is_stuck(worker))

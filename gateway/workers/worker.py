@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import pickle
 import signal
 import socket
 import sys
 
 import click
-import msgspec
-from prometheus_client import values
 
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
@@ -23,7 +22,12 @@ from gateway.server.errors import StartError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import BEAT
 from gateway.settings.model import Settings
-from gateway.workers.channel import LARGEST, Command, Order, Pulse, listen, say
+from gateway.stderr import queue_stderr
+from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, decode_command, encode, read_first
+
+# How often it tells what it counted without being asked: what was counted since then is lost with a process that is
+# killed.
+BEATS_PER_COUNT = 20
 
 
 def main(number: int, descriptor: int) -> None:
@@ -31,65 +35,85 @@ def main(number: int, descriptor: int) -> None:
     # A terminal sends them to all processes; they are the supervisor's.
     for number_of in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number_of, signal.SIG_IGN)
-    with socket.socket(fileno=descriptor) as end:
-        settings: Settings = pickle.loads(end.recv(LARGEST))  # noqa: S301 - of our own supervisor
-        configure_logging(settings.log_level, settings.log_format, worker=number)
-        # Who takes the place of one that died goes on with its counters, so their files do not pile up.
-        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call] # untyped there
-        try:
-            asyncio.run(_work(settings, end))
-        except (StartError, BadFileError) as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(1)
-        except asyncio.CancelledError:
-            sys.exit(1)
+    end = socket.socket(fileno=descriptor)
+    settings: Settings = pickle.loads(read_first(end))  # noqa: S301 - of our own supervisor
+    queue_stderr()
+    configure_logging(settings.log_level, settings.log_format, worker=number)
+    try:
+        asyncio.run(_work(settings, end))
+    except (StartError, BadFileError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except asyncio.CancelledError:
+        sys.exit(1)
 
 
 async def _work(settings: Settings, end: socket.socket) -> None:
-    stop, hide = asyncio.Event(), asyncio.Event()
-    working = asyncio.current_task()
-    assert working is not None
-    gateway = Gateway(settings, shares_port=True)
+    channel = await Channel.open(end)
+    try:
+        await _Work(settings, channel).work()
+    finally:
+        await channel.close()
 
-    def heard(message: bytes) -> None:
-        if not message:  # the supervisor is gone
-            stop.set()
-            return
-        command = msgspec.json.decode(message, type=Command)
+
+class _Work:
+    """A gateway that does as its supervisor says."""
+
+    def __init__(self, settings: Settings, channel: Channel) -> None:
+        self._gateway = Gateway(settings, shares_port=True)
+        self._channel = channel
+        self._stop, self._hide = asyncio.Event(), asyncio.Event()
+        self._working = asyncio.current_task()
+
+    async def work(self) -> None:
+        """Serve until told to stop, or until the supervisor is gone."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
+        async with self._gateway:
+            gc.freeze()
+            tasks = [asyncio.create_task(one) for one in (self._obey(), self._tell(), self._hide_when_told())]
+            await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        self._count(asked=False)
+
+    async def _obey(self) -> None:
+        async for message in self._channel:
+            self._do(decode_command(message))
+        self._stop.set()  # the supervisor is gone
+
+    def _do(self, command: Command) -> None:
+        gateway = self._gateway
         match command.order:
             case Order.READ_FILES:
                 gateway.look_at_files()
+            case Order.COUNT:
+                self._count(asked=True)
             case Order.HIDE:
-                hide.set()
+                self._hide.set()
             case Order.DRAIN:
                 gateway.drain_delay, gateway.drain_grace = 0.0, command.grace
-                stop.set()
-            case Order.LEAVE if stop.is_set():
-                working.cancel()
+                self._stop.set()
+            case Order.LEAVE if self._stop.is_set() and self._working:
+                self._working.cancel()
             case Order.LEAVE:
                 gateway.drain_delay = gateway.drain_grace = 0.0
-                stop.set()
+                self._stop.set()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with gateway:
-        gc.freeze()
-        listen(end, heard)
-        tasks = asyncio.create_task(_tell(gateway, end)), asyncio.create_task(_hide(gateway, hide))
-        await stop.wait()
-    for task in tasks:
-        task.cancel()
+    async def _tell(self) -> None:
+        """Tell the supervisor how it is, and now and then what it counted, until cancelled."""
+        for beat in itertools.count():
+            if not self._channel.is_behind:
+                self._channel.say(encode(Pulse(self._gateway.hindrances(), self._gateway.remarks())))
+                if beat % BEATS_PER_COUNT == 0:
+                    self._count(asked=False)
+            await asyncio.sleep(BEAT)
 
+    def _count(self, *, asked: bool) -> None:
+        self._channel.say(encode(Counts(self._gateway.counts(), asked)))
 
-async def _tell(gateway: Gateway, end: socket.socket) -> None:
-    """Tell the supervisor how it is, until cancelled."""
-    while True:
-        say(end, msgspec.json.encode(Pulse(gateway.hindrances(), gateway.remarks())))
-        await asyncio.sleep(BEAT)
-
-
-async def _hide(gateway: Gateway, hide: asyncio.Event) -> None:
-    await hide.wait()
-    await gateway.hide()
+    async def _hide_when_told(self) -> None:
+        await self._hide.wait()
+        await self._gateway.hide()
 
 
 if __name__ == "__main__":

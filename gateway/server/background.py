@@ -1,0 +1,34 @@
+"""Work that goes on beside the calls, and says so when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def background(what: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work for the time of a `with` block.
+
+    An exception that ends it before is logged at once, and does not reach whoever leaves the block.
+
+    Args:
+        what: What the work is, for the log.
+        work: What does it, until cancelled.
+    """
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            _log.critical("%s: ended by what nobody foresaw; start the gateway again", what, exc_info=error)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
