@@ -20,8 +20,11 @@ TOKEN = {"x-auth-token": "a"}
 ROWS = 1000
 # Bytes of descriptions: as one writes them, and of those who paste a manual.
 USUAL, LARGE = 60, 8 * 1024
-# Seconds of a drain, and for how many nothing has to happen for all to have happened.
-GRACE, QUIET = 8, 2.0
+# Seconds of a drain; for how many nothing has to happen for all to have happened; and of the CPU, in each of them.
+GRACE, QUIET, IDLE = 8, 4, 0.1
+# This is about memory: nothing is given up because the machine is busy, nor refused because all come at once.
+PATIENT = ("--timeout", "60s", "--attempt-timeout", "60s")
+GAP = 0.02
 
 
 @scenario("still-streams", {"MiB at the most": 200, "MiB at rest": 200}, beside=(GO,), is_alone=True)
@@ -46,11 +49,12 @@ async def still_replies(subject: Subject) -> Numbers:
     """Read nothing of 400 replies, then say SIGTERM."""
     async with (
         playing(partial(Request.answer, row_bytes=USUAL)) as upstream,
-        subject.serve(upstream.url, "--drain-grace", f"{GRACE}s") as served,
+        subject.serve(upstream.url, "--drain-grace", f"{GRACE}s", *PATIENT) as served,
         still_reader(served.address) as reader,
     ):
         for number in range(400):
             _ask(subject, reader, number)
+            await asyncio.sleep(GAP)
         await _quiet(upstream, served, 400)
         return peak_mebibytes(served.process.pid), await served.ends(within=GRACE * 2)
 
@@ -58,12 +62,13 @@ async def still_replies(subject: Subject) -> Numbers:
 async def _memory_of_streams(subject: Subject, streams: int, row_bytes: int) -> Numbers:
     async with (
         playing(partial(Request.answer, row_bytes=row_bytes)) as upstream,
-        subject.serve(upstream.url) as served,
+        subject.serve(upstream.url, *PATIENT) as served,
         still_reader(served.address) as reader,
     ):
         request = repos_pb2.StreamReposRequest(page_size=ROWS).SerializeToString()
         for _ in range(streams):
             reader.call(STREAM, TOKEN, request)
+            await asyncio.sleep(GAP)
         await _quiet(upstream, served, streams)
         return peak_mebibytes(served.process.pid), resident_mebibytes(served.process.pid)
 
@@ -77,14 +82,11 @@ def _ask(subject: Subject, reader: StillReader, number: int) -> None:
 
 
 async def _quiet(upstream: Upstream, served: Served, least: int) -> None:
-    """Wait until so many requests have come, no more come, and the process has nothing to do any more."""
+    """Wait until so many requests have come, and for a while no more have come and hardly anything was done."""
     await until(lambda: upstream.requests >= least)
-    before, now = None, _done(upstream, served)
-    while before != now:
-        await asyncio.sleep(QUIET)
-        before, now = now, _done(upstream, served)
-
-
-def _done(upstream: Upstream, served: Served) -> tuple[int, float]:
-    """Return what was done so far: requests, and tenths of a second of the CPU."""
-    return upstream.requests, round(cpu_seconds(served.process.pid), 1)
+    seconds = 0
+    while seconds < QUIET:
+        requests, used = upstream.requests, cpu_seconds(served.process.pid)
+        await asyncio.sleep(1)
+        is_quiet = upstream.requests == requests and cpu_seconds(served.process.pid) < used + IDLE
+        seconds = seconds + 1 if is_quiet else 0
