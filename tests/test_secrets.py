@@ -215,7 +215,7 @@ from gateway.server.gateway import Gateway
 def crash(self, *arguments):
     raise RuntimeError("on purpose")
 
-Gateway._listen = crash
+Gateway._add_services = crash
 sys.argv = ["swr-gateway", "serve", "--upstream-url", "http://127.0.0.1:1", "--auth", "aksk", "--log-level", "debug"]
 main()
 """

@@ -29,19 +29,18 @@ from gateway.server.assembly import (
 from gateway.server.background import background
 from gateway.server.connections import count_connections
 from gateway.server.converting import Conversions
-from gateway.server.errors import ListenError
 from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
 from gateway.server.health import HealthServicer
 from gateway.server.heart import Heart
+from gateway.server.listening import listen
 from gateway.server.observer import Observer
 from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
-from gateway.server.socket_file import check_socket_file
 from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
-from gateway.server.tls import AllowedCallers, ServerTls
+from gateway.server.tls import AllowedCallers
 from gateway.server.tracing import open_tracing
 from gateway.settings.model import Settings
 from gateway.upstream.client import UpstreamClient
@@ -92,7 +91,7 @@ class Gateway:
         self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
             self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
-            self._metrics.watch("connections", "Connections of callers.", count_connections)  # too dear to be sampled
+            self._metrics.watch("connections", "Connections of callers.", count_connections)  # too dear for the event loop
         self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
@@ -125,7 +124,7 @@ class Gateway:
             tls = server_tls(settings, self._metrics)
             if tls is not None:
                 self._with_files += (tls,)
-            await self._listen_everywhere(tls)
+            self.addresses = await listen(self._server, settings.listen, tls)
             stack.push_async_callback(self._end_calls)
             await start_whole(self._server)
             await stack.enter_async_context(background("the watch over files", self._look_at_files()))
@@ -264,30 +263,3 @@ class Gateway:
             add_reflection(self._server, self._standing)
         if self._settings.channelz:
             channelz.add_channelz_servicer(self._server)
-
-    async def _listen_everywhere(self, tls: ServerTls | None) -> None:
-        try:
-            self.addresses = tuple(self._listen(address, tls) for address in self._settings.listen)
-        except BaseException:
-            # grpc.aio keeps the ports of a server that never started, also when it is stopped or forgotten.
-            await self._server.start()
-            await self._server.stop(None)
-            raise
-
-    def _listen(self, address: str, tls: ServerTls | None) -> str:
-        try:
-            # gRPC would take a socket file from whoever serves it, without a word.
-            check_socket_file(address)
-            port = self._add_port(address, tls)
-        except RuntimeError:
-            port = 0
-        if not port:
-            is_file = address.startswith("unix:")
-            problem = "its folder is missing or closed" if is_file else "not an address of this machine"
-            raise ListenError("--listen", address, f"address in use, or {problem}")
-        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-
-    def _add_port(self, address: str, tls: ServerTls | None) -> int:
-        if tls is None:
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, tls.credentials())
