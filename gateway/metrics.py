@@ -74,6 +74,7 @@ class Metrics:
         rows: Repositories that were listed.
         loop_lag_seconds: How much later than asked for the event loop went on.
         calls_dropped: Those whose callers took neither reply nor status, by `grpc_method`.
+        answers_lost: Answers whose callers had gone before they were sent.
         access_log_dropped: Calls that have no line in the log, because there were too many.
         reloads: Files read again, by what they hold (`what`) and by `result`: `ok` or `error`.
         files_stale: Whether the files of `what` cannot be used, so that what they held before is.
@@ -128,6 +129,9 @@ class Metrics:
         self.call_failures = self._counter("swr_gateway_call_failures", "Calls that failed.", "grpc_method", "reason")
         self.calls_dropped = self._counter(
             "swr_gateway_calls_dropped", "Calls whose callers took neither reply nor status.", "grpc_method"
+        )
+        self.answers_lost = self._counter(
+            "swr_gateway_answers_lost", "Answers whose callers had gone before they were sent."
         )
         self.access_log_dropped = self._counter(
             "swr_gateway_access_log_dropped", "Calls without a line in the log, because there were too many."

@@ -34,6 +34,7 @@ from gateway.server.guard import LAST_WORD, Guard
 from gateway.server.health import HealthServicer
 from gateway.server.heart import Heart
 from gateway.server.listening import listen
+from gateway.server.lost_answers import count_lost_answers
 from gateway.server.observer import Observer
 from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
@@ -91,7 +92,9 @@ class Gateway:
         self._heart = Heart(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
             self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
-            self._metrics.watch("connections", "Connections of callers.", count_connections)  # too dear for the event loop
+            self._metrics.watch(
+                "connections", "Connections of callers.", count_connections
+            )  # too dear for the event loop
         self._look_now = asyncio.Event()
         self._with_files: tuple[HasFiles, ...] = ()
         self.addresses: tuple[str, ...] = ()
@@ -109,6 +112,7 @@ class Gateway:
         settings = self._settings
         async with AsyncExitStack() as stack:
             await self._health.hinder(STARTING, hinders=True)
+            stack.enter_context(count_lost_answers(self._metrics))
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             servicer = await self._open_servicer(stack)

@@ -32,6 +32,7 @@ from gateway.core.errors import (
 from gateway.core.rpc_status import to_rpc_status
 from gateway.metrics import Metrics
 from gateway.server.call import REQUEST_ID, Call, begin_call
+from gateway.server.lost_answers import is_lost
 from gateway.server.observer import Observer
 from gateway.server.tracing import NoTracing
 from gateway.server.waiting import CallerWaits
@@ -231,6 +232,8 @@ class ServedCall:
             case asyncio.CancelledError() if self.task.cancelling():
                 # The caller has gone, or its deadline has passed, and nobody hears the answer. `context.cancelled()`
                 # is not asked: it becomes true only after the handler has ended.
+                return GatewayError(DEADLINE_EXCEEDED if self._is_late() else CALL_CANCELLED)
+            case Exception() if is_lost(exception):  # a message of a stream
                 return GatewayError(DEADLINE_EXCEEDED if self._is_late() else CALL_CANCELLED)
             case asyncio.CancelledError() | Exception():
                 _log.error("call %s failed", call.request_id, exc_info=exception)
