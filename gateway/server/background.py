@@ -10,15 +10,12 @@ from contextlib import asynccontextmanager
 _log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def background(what: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do work for the time of a `with` block.
-
-    An exception that ends it before is logged at once, and does not reach whoever leaves the block.
+def begin(what: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Begin work that goes on until it is cancelled; an exception that ends it before is logged at once.
 
     Args:
         what: What the work is, for the log.
-        work: What does it, until cancelled.
+        work: What does it.
     """
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -27,6 +24,13 @@ async def background(what: str, work: Coroutine[None, None, None]) -> AsyncItera
 
     task = asyncio.create_task(work)
     task.add_done_callback(ended)
+    return task
+
+
+@asynccontextmanager
+async def background(what: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work for the time of a `with` block; what ends it before does not reach whoever leaves the block."""
+    task = begin(what, work)
     try:
         yield
     finally:

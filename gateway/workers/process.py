@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from gateway.metrics import Family
+from gateway.server.background import begin
 from gateway.settings.model import Settings
 from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, Told, decode_told, encode, open_pair
 
@@ -49,7 +50,7 @@ class Worker:
         self._pulse = _STARTING
         self._heard_at = time.monotonic()
         self._asked: deque[asyncio.Future[None]] = deque()
-        self._listening = asyncio.create_task(self._listen())
+        self._listening = begin(f"listening to worker {number}", self._listen())
 
     def tell(self, order: Order, grace: float = 0.0) -> None:
         """Give it an order, a drain with the seconds that calls in flight have to finish."""

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.metrics import supervisor_families
 from gateway.server.admin import Admin
+from gateway.server.background import begin
 from gateway.server.heart import DEAD_AFTER
 from gateway.settings.model import Settings
 from gateway.workers.channel import Order
@@ -69,7 +70,10 @@ class Supervisor:
                 raise WorkerError
             for number in range(2, self._settings.workers + 1):
                 await self._start(number)
-            self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers.values()]
+            self._keepers = [
+                begin(f"the replacement of worker {number}", self._keep(worker))
+                for number, worker in self._workers.items()
+            ]
             await asyncio.gather(*map(starts, self._workers.values()))
             self._resources = stack.pop_all()
         _log.info(
@@ -137,9 +141,7 @@ class Supervisor:
         self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
-        for outcome in await asyncio.gather(*self._keepers, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        await asyncio.gather(*self._keepers, return_exceptions=True)
 
     async def _keep(self, worker: Worker) -> None:
         """Put a new worker in the place of one that ended, until cancelled."""

@@ -13,11 +13,13 @@ import pickle
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 
 import click
 
 from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
+from gateway.server.background import background
 from gateway.server.errors import StartError
 from gateway.server.gateway import Gateway
 from gateway.server.heart import BEAT
@@ -68,12 +70,12 @@ class _Work:
     async def work(self) -> None:
         """Serve until told to stop, or until the supervisor is gone."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
-        async with self._gateway:
+        async with AsyncExitStack() as stack, self._gateway:
             gc.freeze()
-            tasks = [asyncio.create_task(one) for one in (self._obey(), self._tell(), self._hide_when_told())]
+            await stack.enter_async_context(background("orders of the supervisor", self._obey()))
+            await stack.enter_async_context(background("reports to the supervisor", self._tell()))
+            await stack.enter_async_context(background("saying NOT_SERVING", self._hide_when_told()))
             await self._stop.wait()
-        for task in tasks:
-            task.cancel()
         self._count(asked=False)
 
     async def _obey(self) -> None:
