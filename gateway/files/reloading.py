@@ -91,11 +91,17 @@ class Reloading(Generic[Value]):
         self._seen = self._version()
         self._value = self._make()
 
-    def current(self) -> Value:
-        """Return the value; the last one where the file system does not answer."""
+    def current(self, *, anew: bool = False) -> Value:
+        """Return the value; the last one where the file system does not answer.
+
+        Args:
+            anew: Whether to look at the files although somebody has just done so.
+        """
+        if anew:
+            self._looked.wait(PATIENCE)  # that look may have come before the change
         now = time.monotonic()
         with self._lock:
-            if self._looked.is_set() and now >= self._look_again_at:
+            if self._looked.is_set() and (anew or now >= self._look_again_at):
                 self._begin_look(now)
             looked, left = self._looked, self._look_began + PATIENCE - now
         if not looked.wait(max(left, 0.0)) and now >= self._look_began + HANGS_AFTER:
