@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -14,7 +15,8 @@ from gateway.core.convert import RowPage
 from gateway.core.filter import Page
 from gateway.core.stream import FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.reliability.byte_budget import ByteBudget
-from gateway.server import waiting
+from gateway.server import servicer, waiting
+from gateway.server.converting import run_conversion
 from gateway.server.gateway import Gateway
 from gateway.server.guard import STANDS_STILL
 from gateway.settings.model import Settings
@@ -240,6 +242,37 @@ async def test_pages_are_fetched_ahead_as_far_as_the_memory_for_all_of_them_reac
         call.cancel()
         await upstream.all_hung_up(max(ahead, 1))
         await until(lambda: gauge(gateway, "prefetched_bytes") == 0)
+
+
+async def test_large_pages_of_streams_are_converted_one_after_another(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.play((listing(1000),))
+    under_way: list[int] = [0]
+    convert = run_conversion
+
+    async def convert_and_count(*given: Any) -> Any:
+        under_way.append(under_way[-1] + 1)
+        for _ in range(10):
+            await asyncio.sleep(0)  # whoever may begin meanwhile does
+        converted = await convert(*given)
+        under_way.append(under_way[-1] - 1)
+        return converted
+
+    monkeypatch.setattr(servicer, "run_conversion", convert_and_count)
+    monkeypatch.setattr(servicer, "LARGE_PAGE", 100)
+
+    async with (
+        Gateway(settings(upstream)) as gateway,
+        grpc.aio.insecure_channel(gateway.addresses[0]) as channel,
+    ):
+
+        async def count() -> int:
+            request = repos_pb2.StreamReposRequest(page_size=50)
+            return sum([len(message.repos) async for message in RepoServiceStub(channel).StreamRepos(request)])
+
+        assert await asyncio.gather(*(count() for _ in range(5))) == [1000] * 5
+    assert max(under_way) == 1
 
 
 def test_memory_that_is_given_back_is_there_for_others_once() -> None:

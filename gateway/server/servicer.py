@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -30,6 +30,10 @@ SERVICE = repos_pb2.DESCRIPTOR.services_by_name["RepoService"]
 SERVICE_NAME = SERVICE.full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+# Bytes of a body from which on a stream's pages are converted one after another: each takes some four times as much
+# memory meanwhile, and together they would not be converted any sooner.
+LARGE_PAGE = 2**20
 
 # Trailer of a reply that was not fetched just now.
 FROM_CACHE = "x-swr-gateway-cache"
@@ -75,6 +79,7 @@ class RepoServicer:
         self._timeout = timeout
         self._prefetch = prefetch
         self._budget = budget
+        self._large_pages = asyncio.Lock()
         self._metrics = metrics
 
     async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> bytes:
@@ -128,8 +133,10 @@ class RepoServicer:
             return Fetch(page, fetching, share)
 
         async def convert(page: Page, fetched: Fetched) -> RowPage:
-            steps = self._converter.convert_rows(fetched.answer.body, fetched.answer.content_range, page)
-            rows = await run_conversion(steps, fetched.progress, self._metrics)
+            body = fetched.answer.body
+            steps = self._converter.convert_rows(body, fetched.answer.content_range, page)
+            async with self._large_pages if len(body) > LARGE_PAGE else nullcontext():
+                rows = await run_conversion(steps, fetched.progress, self._metrics)
             call.spent.converting += fetched.progress.converting
             return rows
 
