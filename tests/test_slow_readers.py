@@ -35,7 +35,7 @@ PATIENCE = 60.0 * 9 / 8  # at the most
 
 def listing(count: int, **more: Any) -> Callable[[Request], bytes]:
     """Return what answers pages of a list."""
-    rows = [{"name": f"r-{number}", "namespace": "n", **more} for number in range(count)]
+    rows = [{"name": f"r-{number}", "namespace": "n", "size": number**4, **more} for number in range(count)]
 
     def answer(request: Request) -> bytes:
         offset, limit = int(request.clause("offset")), int(request.clause("limit"))
@@ -150,17 +150,17 @@ async def test_replies_that_nobody_reads_are_refused_on_their_connection_alone(
 
 async def test_who_reads_slowly_but_reads_is_not_ended(upstream: ScriptedUpstream, advance: Advance) -> None:
     upstream.play((listing(40),))
+    seen = {0}
     async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0], NOTHING_IS_TAKEN) as client:
-        stream = client.call(STREAM, REQUEST.SerializeToString())
-        for number in range(4):
-            await until(lambda: gauge(gateway, "messages_waiting") == 1)
+        stream = client.call(STREAM, repos_pb2.StreamReposRequest(page_size=11).SerializeToString())
+        for _ in range(4):  # no two messages are of one size
+            await until(lambda: gauge(gateway, "messages_waiting_bytes") not in seen)
+            size = gauge(gateway, "messages_waiting_bytes")
+            seen.add(size)
             advance(PATIENCE / 2)
             await client.ping()
             assert failed(gateway, STREAM, "SLOW_READER") == 0
-            client.grow(stream, gauge(gateway, "messages_waiting_bytes"))
-            if number < 3:
-                await upstream.all_arrived(2 + number)
-                await client.data_of(stream)
+            client.grow(stream, size)
         assert ended_with(grpc.StatusCode.OK, await client.frames_of(stream))
 
 
