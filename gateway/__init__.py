@@ -18,7 +18,7 @@ The rooms, each of which imports only those below it (tests/test_architecture.py
     core         the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuits, fair turns
     swr.v1       generated from protos/gateway/swr/v1/repos.proto
 
-A call passes through server.guard, which tells server.observer of it, server.servicer, core.filter,
+A call passes through server.guard and server.serving, which tells server.observer of it, server.servicer, core.filter,
 server.pages, server.fetching, credentials, upstream.client and core.convert. What goes wrong on the way is a
 core.errors.GatewayError, which core.rpc_status turns into what the caller receives.
 """

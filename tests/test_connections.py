@@ -22,7 +22,7 @@ from gateway.server.servicer import SERVICE_NAME
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, Goaway, peer
+from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, REFUSED_STREAM, Goaway, Kind, peer
 from patience import PATIENT, let_pass
 from scripted_upstream import ScriptedUpstream, page
 
@@ -184,10 +184,14 @@ async def test_a_reader_that_stands_still_does_not_keep_a_connection_of_age(upst
 
 async def test_a_connection_carries_so_many_calls_at_once(upstream: ScriptedUpstream) -> None:
     async with (
-        Gateway(settings(upstream, max_concurrent_streams=7)) as gateway,
-        peer(gateway.addresses[0]) as client,
+        Gateway(settings(upstream, max_concurrent_streams=2)) as gateway,
+        peer(gateway.addresses[0], window=0) as client,
     ):
-        assert (await client.settings())[MAX_CONCURRENT_STREAMS] == 7
+        assert (await client.settings())[MAX_CONCURRENT_STREAMS] == 2
+        await client.ping()
+        *_, refused = [client.call(f"/{SERVICE_NAME}/ListRepos", b"") for _ in range(3)]
+        (frame,) = await client.frames_of(refused)
+        assert (frame.kind, frame.payload) == (Kind.RST_STREAM, REFUSED_STREAM.to_bytes(4, "big"))
 
 
 def test_the_age_is_five_minutes_unless_said_otherwise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -14,7 +15,8 @@ from gateway.core.convert import RowPage
 from gateway.core.filter import Page
 from gateway.core.stream import FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.reliability.byte_budget import ByteBudget
-from gateway.server import waiting
+from gateway.server import converting, waiting
+from gateway.server.converting import Conversions
 from gateway.server.gateway import Gateway
 from gateway.server.guard import STANDS_STILL
 from gateway.settings.model import Settings
@@ -33,7 +35,7 @@ PATIENCE = 60.0 * 9 / 8  # at the most
 
 def listing(count: int, **more: Any) -> Callable[[Request], bytes]:
     """Return what answers pages of a list."""
-    rows = [{"name": f"r-{number}", "namespace": "n", **more} for number in range(count)]
+    rows = [{"name": f"r-{number}", "namespace": "n", "size": number**4, **more} for number in range(count)]
 
     def answer(request: Request) -> bytes:
         offset, limit = int(request.clause("offset")), int(request.clause("limit"))
@@ -137,7 +139,8 @@ async def test_replies_that_nobody_reads_are_refused_on_their_connection_alone(
     ):
         calls = [client.call(LIST, b"") for _ in range(10)]
         await until(lambda: failed(gateway, LIST, "SLOW_READER") == 6)
-        assert (gauge(gateway, "messages_waiting"), gauge(gateway, "calls_in_flight")) == (4, 4)
+        await until(lambda: gauge(gateway, "calls_in_flight") == 4)
+        assert gauge(gateway, "messages_waiting") == 4
         assert 3500 < gauge(gateway, "messages_waiting_bytes") < 4500
         reply = await RepoServiceStub(channel).ListRepos(repos_pb2.ListReposRequest())
         assert len(reply.repos) == 1
@@ -147,17 +150,17 @@ async def test_replies_that_nobody_reads_are_refused_on_their_connection_alone(
 
 async def test_who_reads_slowly_but_reads_is_not_ended(upstream: ScriptedUpstream, advance: Advance) -> None:
     upstream.play((listing(40),))
+    seen = {0}
     async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0], NOTHING_IS_TAKEN) as client:
-        stream = client.call(STREAM, REQUEST.SerializeToString())
-        for number in range(4):
-            await until(lambda: gauge(gateway, "messages_waiting") == 1)
+        stream = client.call(STREAM, repos_pb2.StreamReposRequest(page_size=11).SerializeToString())
+        for _ in range(4):  # no two messages are of one size
+            await until(lambda: gauge(gateway, "messages_waiting_bytes") not in seen)
+            size = gauge(gateway, "messages_waiting_bytes")
+            seen.add(size)
             advance(PATIENCE / 2)
             await client.ping()
             assert failed(gateway, STREAM, "SLOW_READER") == 0
-            client.grow(stream, gauge(gateway, "messages_waiting_bytes"))
-            if number < 3:
-                await upstream.all_arrived(2 + number)
-                await client.data_of(stream)
+            client.grow(stream, size)
         assert ended_with(grpc.StatusCode.OK, await client.frames_of(stream))
 
 
@@ -240,6 +243,37 @@ async def test_pages_are_fetched_ahead_as_far_as_the_memory_for_all_of_them_reac
         call.cancel()
         await upstream.all_hung_up(max(ahead, 1))
         await until(lambda: gauge(gateway, "prefetched_bytes") == 0)
+
+
+async def test_large_pages_of_streams_are_converted_one_after_another(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.play((listing(1000),))
+    under_way: list[int] = [0]
+    convert = Conversions._run_steps
+
+    async def convert_and_count(*given: Any) -> Any:
+        under_way.append(under_way[-1] + 1)
+        for _ in range(10):
+            await asyncio.sleep(0)  # whoever may begin meanwhile does
+        converted = await convert(*given)
+        under_way.append(under_way[-1] - 1)
+        return converted
+
+    monkeypatch.setattr(Conversions, "_run_steps", convert_and_count)
+    monkeypatch.setattr(converting, "LARGE", 100)
+
+    async with (
+        Gateway(settings(upstream)) as gateway,
+        grpc.aio.insecure_channel(gateway.addresses[0]) as channel,
+    ):
+
+        async def count() -> int:
+            request = repos_pb2.StreamReposRequest(page_size=50)
+            return sum([len(message.repos) async for message in RepoServiceStub(channel).StreamRepos(request)])
+
+        assert await asyncio.gather(*(count() for _ in range(5))) == [1000] * 5
+    assert max(under_way) == 1
 
 
 def test_memory_that_is_given_back_is_there_for_others_once() -> None:
