@@ -15,8 +15,8 @@ from gateway.swr.v1 import repos_pb2
 
 MAX_MESSAGE_BYTES = 2**20
 # The first message of a stream. Nobody knows yet whether its reader reads, and gRPC keeps two copies of a message that
-# waits. A page of the default size fits, and so does this into the window of 64 KiB that HTTP/2 starts with.
-FIRST_MESSAGE_BYTES = 60 * 2**10
+# waits. A page of the default size fits.
+FIRST_MESSAGE_BYTES = 2**16
 # What position and next offset take at the most.
 _TRAILER_BYTES = 64
 # Repositories that are remembered as sent, as digests of 16 bytes: some twenty of the largest pages, or 3 MB.
@@ -63,7 +63,7 @@ class StreamAssembler:
         """Take the page that comes next and return its serialized messages, to be iterated over before the next one.
 
         There is at least one, for it says how far the stream has come; and none only where the page could not be used
-        and is going to be asked for in another way. A message holds at most 60 KiB if it is the first, twice as much
+        and is going to be asked for in another way. A message holds at most 64 KiB if it is the first, twice as much
         as the one before after that, and 1 MiB in the end, unless a single row is larger than that. What was made a
         message of is not kept.
 
