@@ -1,0 +1,312 @@
+"""Rules that nothing seems to miss: each has a test that fails without it, whatever else is tested on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from conftest import Connect
+from failures import failure_of
+from gateway.core.convert import PageConverter, RowPage
+from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
+from gateway.core.filter import Dialect, Page, RepoQuery, request_target
+from gateway.core.iam import IssuedToken
+from gateway.core.pager import Pager
+from gateway.core.status import RATE_LIMITED
+from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
+from gateway.credentials.iam import IamToken
+from gateway.metrics import Metrics
+from gateway.reliability.flights import Flights
+from gateway.reliability.progress import Deadline, Progress
+from gateway.server import fetching
+from gateway.server.paging import read_pages
+from gateway.swr.v1 import repos_pb2
+from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from patience import AGES, HOUR, Advance, Clock
+from scripted_upstream import Act, ScriptedUpstream, page
+from steps import run
+
+Message = repos_pb2.StreamReposResponse
+DAY = 24 * HOUR
+# The largest offset there is: an int32.
+LARGEST = 2_147_483_647
+
+
+async def let_all_run() -> None:
+    """Let every task run until it waits, and those that it woke."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def numbered(wanted: Page, count: int, total: int | None = None, *, claimed: bool = False) -> RowPage:
+    """Return a page of repositories that are named by their index."""
+    names = [str(wanted.offset + number) for number in range(count)]
+    fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in names]
+    position = None if total is None else repos_pb2.ContentRange(offset=wanted.offset, count=count, total=total)
+    return RowPage(wanted, fields, [("n", name, "", "") for name in names], position, claimed)
+
+
+def taken(assembler: StreamAssembler, rows: RowPage) -> list[Message]:
+    return list(map(Message.FromString, assembler.take(rows)))
+
+
+# Streams
+
+
+@pytest.mark.parametrize("difference", ["namespace", "name", "domain_name", "path"])
+def test_repositories_are_told_apart_by_each_part_of_their_identity(difference: str) -> None:
+    row = {"name": "nginx", "namespace": "team", "domain_name": "tenant", "path": "team/nginx"}
+    body = json.dumps([row, row | {difference: "other"}, row]).encode()
+    converted, _ = run(PageConverter(0).convert_rows(body, None, Page(0, 3)))
+    (message,) = taken(StreamAssembler(Page(0, 3)), converted)
+    assert len(message.repos) == 2
+
+
+@pytest.mark.parametrize(("at", "claimed"), [(100, True), (0, False), (99, False), (200, False)])
+def test_a_page_is_the_one_that_was_asked_for_only_where_its_header_says_so(at: int, claimed: bool) -> None:
+    converter, wanted = PageConverter(0), Page(100, 1)
+    assert run(converter.convert_rows(b'[{"name":"r"}]', f"{at}-1/1000", wanted))[0].claimed is claimed
+    assert run(converter.convert_rows(b'[{"name":"r","total_range":1000}]', None, wanted))[0].claimed is False
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_page_of_repeats_is_no_progress_unless_it_is_the_one_that_was_asked_for(claimed: bool) -> None:
+    assembler = StreamAssembler(Page(0, 2))
+    taken(assembler, numbered(Page(0, 2), 2))
+    again = numbered(Page(0, 2), 2, claimed=claimed)
+    repeats = RowPage(Page(2, 2), again.fields, again.identities, None, claimed)
+    if claimed:
+        assert [len(message.repos) for message in taken(assembler, repeats)] == [0]
+    else:
+        with pytest.raises(GatewayError, match=UPSTREAM_NO_PROGRESS.reason):
+            assembler.take(repeats)
+
+
+def test_the_last_page_of_all_offsets_ends_the_stream_and_can_be_resumed_behind() -> None:
+    assembler = StreamAssembler(Page(LARGEST - 47, 100))
+    wanted = assembler.pager.upcoming
+    assert wanted == Page(LARGEST - 47, 100)
+    assert assembler.pager.behind(wanted) is None
+    (message,) = taken(assembler, numbered(wanted, 100))
+    assert message.next_offset == LARGEST
+    assert assembler.pager.upcoming is None
+
+
+def test_the_largest_offset_is_one() -> None:
+    pager = Pager(Page(LARGEST, 1))
+    assert pager.upcoming == Page(LARGEST, 1)
+    assert Pager(Page(LARGEST - 1, 1)).behind(Page(LARGEST - 1, 1)) == Page(LARGEST, 1)
+    assert pager.behind(Page(LARGEST, 1)) is None
+
+
+@pytest.mark.parametrize(("total", "is_known"), [(LARGEST - 1, True), (LARGEST, False), (LARGEST + 1, False)])
+def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> None:
+    pager = Pager(Page(0, 10))
+    rows = numbered(Page(0, 10), 10, total)
+    pager.rows_in_front(rows)
+    pager.advance(rows, 10)
+    assert pager.steady is is_known
+
+
+def test_a_message_has_room_for_its_position_within_its_limit() -> None:
+    wanted = Page(LARGEST - 99, 100)
+    position = repos_pb2.ContentRange(offset=2**63 - 1, count=2**63 - 1, total=2**63 - 1)
+    for size in (MAX_MESSAGE_BYTES - 64, MAX_MESSAGE_BYTES - 63, MAX_MESSAGE_BYTES):
+        halves = [b"\x0a" + b"x" * (size // 2 - 1), b"\x0a" + b"x" * (size - size // 2 - 1)]
+        rows = RowPage(wanted, halves, [("n", "a", "", ""), ("n", "b", "", "")], position)
+        messages = list(StreamAssembler(wanted).take(rows))
+        assert len(messages) == (1 if size == MAX_MESSAGE_BYTES - 64 else 2)
+        assert max(map(len, messages)) <= MAX_MESSAGE_BYTES
+
+
+# Pages ahead
+
+
+class Fetches:
+    """Fetches of a list without an end that are answered on order.
+
+    Attributes:
+        wanted: Those that were begun, in order.
+        tasks: What they run in.
+    """
+
+    def __init__(self, *answered: int) -> None:
+        self.answered = set(answered)
+        self.wanted: list[int] = []
+        self.tasks: dict[int, asyncio.Task[RowPage]] = {}
+
+    def begin(self, wanted: Page, _: bool) -> asyncio.Task[RowPage]:
+        self.wanted.append(wanted.offset)
+        self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
+        return self.tasks[wanted.offset]
+
+    async def _fetch(self, wanted: Page) -> RowPage:
+        if wanted.offset not in self.answered:
+            await asyncio.Event().wait()
+        return numbered(wanted, 10, 1000)
+
+
+async def test_who_stops_reading_cancels_every_page_ahead() -> None:
+    fetches = Fetches(0)
+
+    async def convert(_: Page, fetched: RowPage) -> RowPage:
+        return fetched
+
+    pages = read_pages(fetches.begin, convert, StreamAssembler(Page(0, 10)), 3)
+    await anext(pages)
+    assert fetches.wanted == [0, 10, 20, 30]
+    closing = asyncio.create_task(pages.aclose())
+    await let_all_run()
+    cancelled = [offset for offset, task in fetches.tasks.items() if task.cancelled()]
+    for task in fetches.tasks.values():
+        task.cancel()
+    await closing
+    assert cancelled == [10, 20, 30]
+
+
+async def test_the_next_page_is_under_way_while_one_is_converted() -> None:
+    fetches = Fetches(0, 10, 20, 30, 40)
+    begun: list[tuple[int, list[int]]] = []
+
+    async def convert(wanted: Page, fetched: RowPage) -> RowPage:
+        begun.append((wanted.offset, list(fetches.wanted)))
+        return fetched
+
+    async with aclosing(read_pages(fetches.begin, convert, StreamAssembler(Page(0, 10)), 1)) as pages:
+        for _ in range(3):
+            await anext(pages)
+    assert begun == [(0, [0]), (10, [0, 10, 20]), (20, [0, 10, 20, 30])]
+
+
+# Shared calls
+
+
+async def test_a_shared_call_that_all_have_left_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    flights: Flights[str] = Flights(Metrics())
+    ended = asyncio.Event()
+
+    async def work(_: Progress) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    deadline = Deadline(asyncio.get_running_loop().time() + AGES, by_caller=True)
+    calls = [asyncio.create_task(flights.join("key", work, deadline)) for _ in range(2)]
+    await let_all_run()
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await ended.wait()
+    await let_all_run()
+    assert caplog.records == []
+
+
+def test_the_memory_of_targets_is_bounded() -> None:
+    for number in range(5000):
+        request_target(RepoQuery("self", "", f"r-{number}", "", None), Dialect.FILTER)
+    assert request_target.cache_info().currsize == 1024
+
+
+# Requests
+
+
+@pytest.mark.usefixtures("patient_circuit")
+@pytest.mark.parametrize("slow", [True, False])
+async def test_requests_that_were_slow_when_their_callers_left_open_the_circuit(
+    connect: Connect, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    monkeypatch.setattr(fetching, "SLOW", DAY)
+    upstream.play((Act.STALL,))
+    stub: Any = RepoServiceStub(await connect(upstream.url))
+    calls = [stub.ListRepos(repos_pb2.ListReposRequest()) for _ in range(20)]
+    await upstream.all_arrived(20)
+    advance(DAY if slow else HOUR)
+    for call in calls:
+        call.cancel()
+    await upstream.all_hung_up(20)
+    upstream.play(page("[]"))
+    if slow:
+        assert (await failure_of(stub.ListRepos(repos_pb2.ListReposRequest()))).reason == "UPSTREAM_CIRCUIT_OPEN"
+    else:
+        await stub.ListRepos(repos_pb2.ListReposRequest())
+
+
+async def test_without_time_for_its_answer_no_request_is_sent(
+    connect: Connect, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LEAST_TIME", 2 * HOUR)
+    stub: Any = RepoServiceStub(await connect(upstream.url, timeout="1h", max_in_flight=1, max_queue=0))
+    calls = {asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest()))) for _ in range(2)}
+    # The one that finds no turn is refused: then the other one has it.
+    (refused,), (left,) = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    advance(HOUR)
+    assert [(await call).reason for call in (refused, left)] == ["GATEWAY_OVERLOADED"] * 2
+    assert upstream.requests == []
+
+
+# Tokens from IAM
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    """The event loop's clock, which stands still but where it is told to go on."""
+    clock = Clock()
+    asyncio.get_running_loop().time = clock  # type: ignore[method-assign]
+    return clock
+
+
+async def announce(_: bool) -> None:
+    """Nobody is told."""
+
+
+def issuing(*answers: GatewayError) -> Callable[[], Awaitable[IssuedToken]]:
+    """Answer with errors first, and with one token after another from then on."""
+    left = list(answers)
+    number = 0
+
+    async def fetch() -> IssuedToken:
+        nonlocal number
+        if left:
+            raise left.pop(0)
+        number += 1
+        return IssuedToken(f"token-{number}", 30 * DAY, 0.0)
+
+    return fetch
+
+
+async def test_where_new_tokens_are_rejected_each_is_waited_for_twice_as_long_as_the_one_before(clock: Clock) -> None:
+    async with IamToken(issuing(), announce, Metrics()) as credential:
+
+        async def is_renewed() -> bool:
+            return await credential.renew(await credential.sign_in("", {})) is not None
+
+        assert await is_renewed()
+        for pace in (10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0):
+            clock.now += pace - 0.5
+            assert not await is_renewed(), pace
+            clock.now += 0.5
+            assert await is_renewed(), pace
+        clock.now += 3000.0  # in peace
+        assert await is_renewed()
+        clock.now += 10.0
+        assert await is_renewed()
+
+
+async def test_iam_is_asked_again_after_five_minutes_whatever_it_says(clock: Clock) -> None:
+    fetch = issuing(GatewayError(RATE_LIMITED, http_status=429, retry_delay=86_400.0))
+    async with IamToken(fetch, announce, Metrics()) as credential:
+        with pytest.raises(GatewayError) as refused:
+            await credential.sign_in("", {})
+        assert refused.value.retry_delay == 300.0
+        clock.now += 299.5
+        with pytest.raises(GatewayError):
+            await credential.sign_in("", {})
+        clock.now += 0.5
+        assert (await credential.sign_in("", {})).secrets == ("token-1",)
