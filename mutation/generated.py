@@ -1,0 +1,65 @@
+"""Mutants that mutmut generates: each has one operator, number, text or argument of a function changed.
+
+It leaves alone what runs once, when a module is imported: constants, tables, and functions with most decorators.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from mutation.workplace import PYTEST, run, workplace
+
+ALIVE = {"survived", "no tests"}
+UNFINISHED = "not checked"
+_STATE = re.compile(r"^ +(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
+
+
+class Outcome(NamedTuple):
+    """What became of the mutants of a file: how many there were, and those that no test noticed."""
+
+    mutants: int
+    survivors: list[str]
+
+
+def test(file: str, tests: list[str]) -> Outcome:
+    """Run tests against every mutant of a file.
+
+    Survivors are named by their function and by what was changed, which stays true while lines and numbers move.
+
+    Raises:
+        SystemExit: The tests fail without any mutant, or mutmut does.
+    """
+    with workplace() as place:
+        _configure(place, file, tests)
+        done = run(place, "mutmut", "run")
+        states = dict(_STATE.findall(run(place, "mutmut", "results", "--all", "true").stdout))
+        if done.returncode or not states or UNFINISHED in states.values():
+            raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-3000:]}{done.stderr}")
+        return Outcome(len(states), [_describe(place, name) for name, state in states.items() if state in ALIVE])
+
+
+def _configure(place: Path, file: str, tests: list[str]) -> None:
+    settings = {
+        "source_paths": ["gateway"],
+        "only_mutate": [file],
+        "pytest_add_cli_args": [*PYTEST],
+        "pytest_add_cli_args_test_selection": tests,
+        "process_isolation": "forkserver",  # gRPC's threads do not survive a fork
+        "track_dependencies": False,
+        "use_git_change_detection": False,
+    }
+    with (place / "pyproject.toml").open("a", encoding="utf-8") as config:
+        config.write("\n[tool.mutmut]\n")
+        config.writelines(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+
+
+def _describe(place: Path, name: str) -> str:
+    """Return `Class.function: old => new`."""
+    shown = run(place, "mutmut", "show", name).stdout.splitlines()
+    changes = [line for line in shown if re.match(r"[-+](?![-+])", line)]
+    old, new = (" ".join(line[1:].strip() for line in changes if line[0] == sign) for sign in "-+")
+    function = re.sub(r"^.*\.x_?|__mutmut_\d+$", "", name).strip("ǁ").replace("ǁ", ".")
+    return f"{function}: {old} => {new}"
