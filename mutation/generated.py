@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from mutation.workplace import PYTEST, run, workplace
 
-ALIVE = {"survived", "no tests"}
-UNFINISHED = "not checked"
-_STATE = re.compile(r"^ +(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
+# How pytest ends, or is ended by mutmut where it takes too long. What else there is says that mutmut is in trouble.
+KILLED = {1, 2, 3, -24, 24, 152}
+ALIVE = {0, 33}
 
 
 class Outcome(NamedTuple):
@@ -35,10 +35,18 @@ def test(file: str, tests: list[str]) -> Outcome:
     with workplace() as place:
         _configure(place, file, tests)
         done = run(place, "mutmut", "run")
-        states = dict(_STATE.findall(run(place, "mutmut", "results", "--all", "true").stdout))
-        if done.returncode or not states or UNFINISHED in states.values():
+        codes = _exit_codes(place / "mutants" / f"{file}.meta")
+        if done.returncode or not codes or not {*codes.values()} <= KILLED | ALIVE:
             raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-3000:]}{done.stderr}")
-        return Outcome(len(states), [_describe(place, name) for name, state in states.items() if state in ALIVE])
+        return Outcome(len(codes), [_describe(place, name) for name, code in codes.items() if code in ALIVE])
+
+
+def _exit_codes(told: Path) -> dict[str, int | None]:
+    """Return how pytest ended with each mutant; nothing where mutmut did not come to them."""
+    if not told.exists():
+        return {}
+    codes: dict[str, int | None] = json.loads(told.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return codes
 
 
 def _configure(place: Path, file: str, tests: list[str]) -> None:
