@@ -80,6 +80,10 @@ def test_a_query_is_encoded_byte_for_byte_as_the_sdk_does_it(case: dict[str, Any
     assert query == case["request_target"].partition("?")[2]
 
 
+def test_the_keys_of_a_query_are_encoded_as_its_values_are() -> None:
+    assert encode_query([("a/b c", "d/e f")]) == "a%2Fb%20c=d%2Fe%20f"
+
+
 @pytest.mark.parametrize(("dialect", "asked", "target"), SDK_TARGETS.values(), ids=SDK_TARGETS)
 def test_a_query_goes_out_as_the_sdk_sends_it(dialect: Dialect, asked: dict[str, str], target: str) -> None:
     page = Page(int(asked["offset"]), int(asked["limit"])) if "limit" in asked else None

@@ -386,6 +386,7 @@ async def test_of_failures_that_nobody_waits_for_any_more_bugs_are_logged(
     assert call.cancelled()
     await let_all_run()
     assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [error] * logged
+    assert caplog.messages == ["shared work failed that nobody waited for"] * logged
 
 
 class Lines:

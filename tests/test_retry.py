@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core import errors, status
+from gateway.core import errors, retry, status
 from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_TIMEOUT, UPSTREAM_TLS_FAILED, Cause, GatewayError
 from gateway.core.retry import FIRST_BACKOFF, LAST_BACKOFF, LEAST_TIME, RetryBudget, backoff, delay_before_retry
 from gateway.core.status import CLIENT_ERROR_CODES, RATE_LIMITED, SERVER_ERROR_CODES, UNAVAILABLE, find_cause
@@ -144,6 +144,14 @@ def test_a_causes_own_hint_for_callers_is_not_a_told_wait() -> None:
     hinted = error_of(UNAVAILABLE)
     assert hinted.retry_delay == 1.0
     assert delays(1, hinted) <= FIRST_BACKOFF
+
+
+@pytest.mark.parametrize(("remaining", "fits"), [(0.25 + LEAST_TIME, True), (0.25, False), (0.24, False)])
+def test_a_wait_fits_with_time_for_one_more_request_and_not_without(
+    remaining: float, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "backoff", lambda _: 0.25)
+    assert (delay_before_retry(error_of(UPSTREAM_TIMEOUT), 1, 2, remaining) is not None) is fits
 
 
 def test_without_time_for_another_request_none_is_sent() -> None:
