@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
-# A test fails the same way each time, and what hangs has failed: not sooner, for a busy machine is slow with all of them.
+# A test fails the same way each time, and what hangs has failed; a busy machine is slow with all of them.
 PYTEST = ("-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-profile=mutants", "--timeout=60")
 
 
