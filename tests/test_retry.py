@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from gateway.core import errors, retry, status
 from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_TIMEOUT, UPSTREAM_TLS_FAILED, Cause, GatewayError
-from gateway.core.retry import FIRST_BACKOFF, LAST_BACKOFF, LEAST_TIME, RetryBudget, backoff, delay_before_retry
+from gateway.core.retry import (
+    FIRST_BACKOFF,
+    LAST_BACKOFF,
+    LEAST_TIME,
+    CommonRetryBudget,
+    RetryBudget,
+    backoff,
+    delay_before_retry,
+    take_from_both,
+)
 from gateway.core.status import CLIENT_ERROR_CODES, RATE_LIMITED, SERVER_ERROR_CODES, UNAVAILABLE, find_cause
 
 NEVER, ONCE, FREELY, IF_TOLD = "never", "once", "freely", "if told"
@@ -246,6 +255,30 @@ def test_the_tokens_are_the_retries_that_may_be_sent_at_once() -> None:
     granted(budget, 0.0, asked=3)
     assert [budget.tokens(now) for now in (60.0, 1.5, 0.0)] == [10.0, 8.5, 7.0]
     assert granted(budget, 1.5) == 8
+
+
+def test_all_tenants_together_gain_and_save_up_what_ten_do() -> None:
+    common = CommonRetryBudget(5.0)
+    assert granted(common, 5.0) == 100
+    assert [common.tokens(now) for now in (5.5, 6.0, 100.0)] == [5.0, 10.0, 100.0]
+
+
+def test_a_retry_that_one_budget_refuses_costs_the_other_nothing() -> None:
+    spent, own, common = RetryBudget(0.0), RetryBudget(0.0), CommonRetryBudget(0.0)
+    granted(spent, 0.0)
+    assert not take_from_both(spent, common, 0.0)
+    assert common.tokens(0.0) == 100
+    granted(common, 0.0)
+    assert not take_from_both(own, common, 0.0)
+    assert own.tokens(0.0) == 10
+
+
+def test_a_retry_counts_in_both_budgets_as_of_its_time() -> None:
+    own, common = RetryBudget(0.0), CommonRetryBudget(0.0)
+    granted(own, 0.0)
+    granted(common, 0.0)
+    assert [sum(take_from_both(own, common, now) for _ in range(3)) for now in (0.0, 1.0, 1.5)] == [0, 1, 0]
+    assert (own.tokens(1.5), common.tokens(1.5)) == (0.5, 14.0)
 
 
 class TimeAlone:
