@@ -113,6 +113,36 @@ def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> N
     assert pager.steady is is_known
 
 
+def follow(pager: Pager, *counts: int, total: int = 1_000_000) -> None:
+    """Answer the next pages with so many rows, all of them new."""
+    for count in counts:
+        assert pager.upcoming
+        rows = numbered(pager.upcoming, count, total)
+        pager.rows_in_front(rows)
+        pager.advance(rows, count)
+
+
+def test_a_thousand_pages_in_a_row_may_bring_nothing_new_and_not_one_more() -> None:
+    pager = Pager(Page(0, 1))
+    follow(pager, *[0] * 1000, 1, *[0] * 1000)
+    with pytest.raises(GatewayError, match=UPSTREAM_NO_PROGRESS.reason):
+        follow(pager, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "upcoming"),
+    [
+        pytest.param([4], Page(4, 4), id="a cap"),
+        pytest.param([0, 4], Page(14, 2), id="nothing, then a cap"),
+        pytest.param([1, 0, 1], Page(3, 3), id="a cap that proved wrong"),
+    ],
+)
+def test_a_cap_is_guessed_once_by_the_first_short_page_that_has_rows(counts: list[int], upcoming: Page) -> None:
+    pager = Pager(Page(0, 10))
+    follow(pager, *counts)
+    assert pager.upcoming == upcoming
+
+
 def test_a_message_has_room_for_its_position_within_its_limit() -> None:
     wanted = Page(LARGEST - 99, 100)
     position = repos_pb2.ContentRange(offset=2**63 - 1, count=2**63 - 1, total=2**63 - 1)
