@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -63,8 +64,17 @@ def test_repositories_are_told_apart_by_each_part_of_their_identity(difference: 
     row = {"name": "nginx", "namespace": "team", "domain_name": "tenant", "path": "team/nginx"}
     body = json.dumps([row, row | {difference: "other"}, row]).encode()
     converted, _ = run(PageConverter(0).convert_rows(body, None, Page(0, 3)))
+    assembler = StreamAssembler(Page(0, 3))
+    (message,) = taken(assembler, converted)
+    assert len(message.repos) == assembler.sent == 2
+
+
+@pytest.mark.parametrize("row", [{"name": "nginx"}, {"namespace": "team"}, {}], ids=["name", "namespace", "neither"])
+def test_without_name_or_namespace_repositories_are_told_apart_by_all_that_they_say(row: dict[str, str]) -> None:
+    body = json.dumps([row | {"description": text} for text in ("a", "b", "a")]).encode()
+    converted, _ = run(PageConverter(0).convert_rows(body, None, Page(0, 3)))
     (message,) = taken(StreamAssembler(Page(0, 3)), converted)
-    assert len(message.repos) == 2
+    assert [repo.description for repo in message.repos] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("at", "claimed"), [(100, True), (0, False), (99, False), (200, False)])
@@ -113,6 +123,31 @@ def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> N
     assert pager.steady is is_known
 
 
+ROOM = MAX_MESSAGE_BYTES - 64
+
+
+@pytest.mark.parametrize(
+    ("sizes", "split"),
+    [
+        ([ROOM], [1]),
+        ([2 * ROOM], [1]),
+        ([ROOM - 9, 9, 1], [2, 1]),
+        ([ROOM - 9, 10], [1, 1]),
+        ([ROOM, ROOM - 9, 9], [1, 2]),
+        ([ROOM // 3, ROOM // 3, ROOM // 3, 9], [3, 1]),
+    ],
+)
+def test_messages_are_split_where_the_next_row_does_not_fit(sizes: list[int], split: list[int]) -> None:
+    wanted = Page(100, len(sizes))
+    fields = [b"%d" % number * size for number, size in enumerate(sizes)]
+    rows = RowPage(wanted, fields, [("n", str(number), "", "") for number in range(len(sizes))], None)
+    expected, start = [], 0
+    for end in accumulate(split):
+        expected.append(b"".join(fields[start:end]) + Message(next_offset=100 + end).SerializeToString())
+        start = end
+    assert list(StreamAssembler(wanted).take(rows)) == expected
+
+
 def follow(pager: Pager, *counts: int, total: int = 1_000_000) -> None:
     """Answer the next pages with so many rows, all of them new."""
     for count in counts:
@@ -127,6 +162,12 @@ def test_a_thousand_pages_in_a_row_may_bring_nothing_new_and_not_one_more() -> N
     follow(pager, *[0] * 1000, 1, *[0] * 1000)
     with pytest.raises(GatewayError, match=UPSTREAM_NO_PROGRESS.reason):
         follow(pager, 0)
+
+
+def test_a_total_that_the_page_disproves_is_none() -> None:
+    pager = Pager(Page(0, 10))
+    follow(pager, 10, total=5)
+    assert pager.upcoming == Page(10, 10)
 
 
 @pytest.mark.parametrize(
@@ -158,38 +199,38 @@ def test_a_message_has_room_for_its_position_within_its_limit() -> None:
 
 
 class Fetches:
-    """Fetches of a list without an end that are answered on order.
+    """Fetches of a list of sixty that are answered on order, or for ever under way.
 
     Attributes:
-        wanted: Those that were begun, in order.
+        begun: Those that were begun, in order, and whether they were not needed yet.
         tasks: What they run in.
     """
 
     def __init__(self, *answered: int) -> None:
         self.answered = set(answered)
-        self.wanted: list[int] = []
+        self.begun: list[tuple[int, bool]] = []
         self.tasks: dict[int, asyncio.Task[RowPage]] = {}
 
-    def begin(self, wanted: Page, _: bool) -> asyncio.Task[RowPage]:
-        self.wanted.append(wanted.offset)
+    def begin(self, wanted: Page, is_ahead: bool) -> asyncio.Task[RowPage]:
+        self.begun.append((wanted.offset, is_ahead))
         self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
         return self.tasks[wanted.offset]
 
     async def _fetch(self, wanted: Page) -> RowPage:
         if wanted.offset not in self.answered:
             await asyncio.Event().wait()
-        return numbered(wanted, 10, 1000)
+        return numbered(wanted, 10, 60)
+
+
+async def converted(_: Page, fetched: RowPage) -> RowPage:
+    return fetched
 
 
 async def test_who_stops_reading_cancels_every_page_ahead() -> None:
     fetches = Fetches(0)
-
-    async def convert(_: Page, fetched: RowPage) -> RowPage:
-        return fetched
-
-    pages = read_pages(fetches.begin, convert, StreamAssembler(Page(0, 10)), 3)
+    pages = read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3)
     await anext(pages)
-    assert fetches.wanted == [0, 10, 20, 30]
+    assert fetches.begun == [(0, False), (10, True), (20, True), (30, True)]
     closing = asyncio.create_task(pages.aclose())
     await let_all_run()
     cancelled = [offset for offset, task in fetches.tasks.items() if task.cancelled()]
@@ -199,18 +240,34 @@ async def test_who_stops_reading_cancels_every_page_ahead() -> None:
     assert cancelled == [10, 20, 30]
 
 
+async def test_who_has_stopped_reading_leaves_nothing_under_way() -> None:
+    fetches = Fetches(0)
+    pages = read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3)
+    await anext(pages)
+    await pages.aclose()
+    assert all(task.done() for task in fetches.tasks.values())
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 9])
+async def test_each_page_is_asked_for_once_and_none_behind_the_last(ahead: int) -> None:
+    fetches = Fetches(*range(0, 60, 10))
+    async with aclosing(read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), ahead)) as pages:
+        assert len([messages async for messages in pages]) == 6
+    assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True), (50, True)]
+
+
 async def test_the_next_page_is_under_way_while_one_is_converted() -> None:
     fetches = Fetches(0, 10, 20, 30, 40)
-    begun: list[tuple[int, list[int]]] = []
+    seen: list[tuple[int, int]] = []
 
     async def convert(wanted: Page, fetched: RowPage) -> RowPage:
-        begun.append((wanted.offset, list(fetches.wanted)))
+        seen.append((wanted.offset, fetches.begun[-1][0]))
         return fetched
 
     async with aclosing(read_pages(fetches.begin, convert, StreamAssembler(Page(0, 10)), 1)) as pages:
         for _ in range(3):
             await anext(pages)
-    assert begun == [(0, [0]), (10, [0, 10, 20]), (20, [0, 10, 20, 30])]
+    assert seen == [(0, 0), (10, 20), (20, 30)]
 
 
 # Shared calls
