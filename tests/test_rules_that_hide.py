@@ -251,8 +251,9 @@ async def test_who_has_stopped_reading_leaves_nothing_under_way() -> None:
 @pytest.mark.parametrize("ahead", [1, 2, 3, 9])
 async def test_each_page_is_asked_for_once_and_none_behind_the_last(ahead: int) -> None:
     fetches = Fetches(*range(0, 60, 10))
-    async with aclosing(read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), ahead)) as pages:
-        assert len([messages async for messages in pages]) == 6
+    assembler = StreamAssembler(Page(0, 10))
+    async with aclosing(read_pages(fetches.begin, converted, assembler, ahead)) as pages:
+        assert [assembler.sent async for _ in pages] == [10, 20, 30, 40, 50, 60]
     assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True), (50, True)]
 
 
