@@ -191,6 +191,20 @@ def test_the_time_that_it_tells_is_never_below_nothing() -> None:
     assert opened().remaining(START + 3600) == 0
 
 
+def test_failures_are_told_for_as_long_as_they_count() -> None:
+    breaker = Breaker(RULES)
+    attempt(breaker, UNAVAILABLE, START, times=5)
+    assert [breaker.failures(START + later) for later in (0.0, 9.9, 10.0)] == [5, 5, 0]
+
+
+def test_a_recovery_ends_the_wait_of_what_opened_before_it() -> None:
+    breaker = opened(START)
+    breaker.note_recovery(START)
+    assert breaker.remaining(START) >= FIRST
+    breaker.note_recovery(START + 1)
+    assert breaker.remaining(START) == 1.0
+
+
 def test_a_circuit_that_was_never_open_tells_no_wait() -> None:
     assert Breaker(RULES).remaining(0.0) == 0.0
 
