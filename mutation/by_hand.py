@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mutation.workplace import PYTEST, run, workplace
+from mutation.workplace import PYTEST, check, run, workplace
 
 TESTS = "tests/test_rules_that_hide.py"
 
@@ -26,8 +26,7 @@ def survivors(mutants: list[Mutant]) -> Iterator[str]:
         SystemExit: The tests fail without any, or the text of one is not in its file, or more than once.
     """
     with workplace() as place:
-        if (clean := run(place, "pytest", "-xq", *PYTEST, TESTS)).returncode:
-            raise SystemExit(f"error: {TESTS} fails on code that is whole:\n{clean.stdout}{clean.stderr}")
+        check(place, TESTS)
         for mutant in mutants:
             path = place / mutant.file
             whole = path.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from mutation.workplace import PYTEST, run, workplace
+from mutation.workplace import PYTEST, check, run, workplace
 
 # How pytest ends, or 33 where no test comes by. What else there is says that mutmut is in trouble.
 KILLED = {1, 2, 3}
@@ -34,12 +34,13 @@ def test(file: str, tests: list[str]) -> Outcome:
         SystemExit: The tests fail without any mutant, or mutmut does.
     """
     with workplace() as place:
+        check(place, *tests)
         _configure(place, file, tests)
         # Twice as many as processors: mutants that hang keep none of them busy.
         done = run(place, "mutmut", "run", "--max-children", str(2 * (os.cpu_count() or 1)))
         codes = _exit_codes(place / "mutants" / f"{file}.meta")
         if done.returncode or not codes or not {*codes.values()} <= KILLED | ALIVE:
-            raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-3000:]}{done.stderr}")
+            raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-500:]}{done.stderr}")
         return Outcome(len(codes), [_describe(place, name) for name, code in codes.items() if code in ALIVE])
 
 

@@ -30,3 +30,13 @@ def run(place: Path, module: str, *arguments: str) -> subprocess.CompletedProces
     """Run a module of Python's in the copy, whose code comes before that which is installed."""
     command = [sys.executable, "-B", "-m", module, *arguments]
     return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+
+def check(place: Path, *tests: str) -> None:
+    """Run tests on code that is whole.
+
+    Raises:
+        SystemExit: They fail, and would notice every mutant.
+    """
+    if (done := run(place, "pytest", "-xq", *PYTEST, *tests)).returncode:
+        raise SystemExit(f"error: {', '.join(tests)}: fails on code that is whole:\n{done.stdout}{done.stderr}")

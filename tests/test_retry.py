@@ -214,6 +214,10 @@ def test_a_service_that_has_had_no_call_yet_may_retry() -> None:
     assert granted(RetryBudget(5.0), 5.0) == 10
 
 
+def test_a_budget_may_hold_less() -> None:
+    assert granted(RetryBudget(5.0, most=3.0), 5.0) == 3
+
+
 def test_a_second_pays_for_one_retry() -> None:
     budget = RetryBudget(5.0)
     granted(budget, 5.0)

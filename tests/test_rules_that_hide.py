@@ -176,6 +176,7 @@ def test_a_total_that_the_page_disproves_is_none() -> None:
         pytest.param([4], Page(4, 4), id="a cap"),
         pytest.param([0, 4], Page(14, 2), id="nothing, then a cap"),
         pytest.param([1, 0, 1], Page(3, 3), id="a cap that proved wrong"),
+        pytest.param([5, 1, 0], Page(11, 1), id="a page that found what the one before had not looked at"),
     ],
 )
 def test_a_cap_is_guessed_once_by_the_first_short_page_that_has_rows(counts: list[int], upcoming: Page) -> None:
