@@ -55,6 +55,14 @@ test-quick: install ## Run the tests that start neither a gateway nor a command,
 	@$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 $(ARGS) \
 		$$(grep -LE '^from (benchmarks\.chaos|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py)
 
+mutants: $(VENV)/.mutants ## Break the code in small ways and tell what no test notices: all, or ARGS=gateway/core/breaker.py
+	@$(BIN)/python -m mutation $(ARGS)
+
+$(VENV)/.mutants: requirements/mutants.lock $(VENV)/.developers
+	@$(BIN)/python $(INSTALL) -r $<
+	@$(COMPLETE)
+	@touch $@
+
 lint: install ## Check style, spelling, the proto files and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff .
@@ -99,6 +107,7 @@ lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that t
 	@$(RESOLVE) --all-extras --group dev pyproject.toml -o requirements/dev.lock
 	@$(RESOLVE) --all-extras --resolution lowest-direct pyproject.toml -o requirements/lowest.lock
 	@$(RESOLVE) --group deploy -o requirements/deploy.lock
+	@$(RESOLVE) --group mutants --constraint requirements/dev.lock -o requirements/mutants.lock
 	@$(RESOLVE) --group locking -o requirements/locking.lock
 	@$(RESOLVE) requirements/build.in -o requirements/build.lock
 	@requirements/prove.sh
@@ -130,4 +139,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test test-quick lint types format protos check-protos bench chaos lock deploy-check clean
+.PHONY: help install demo run test test-quick mutants lint types format protos check-protos bench chaos lock deploy-check clean

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from commands import Ended, Run, Start, starter
 from gateway.core import breaker
@@ -26,6 +26,10 @@ from scripted_upstream import ScriptedUpstream, scripted_upstream
 # Each example of a property takes as long as the machine lets it.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# `make mutants` wants to know whether a test fails, the same each time, and not by how small an example.
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)
 
 # What changes a file is seen by whoever asks next.
 reloading.PAUSE = 0.0

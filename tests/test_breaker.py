@@ -146,6 +146,15 @@ def test_attempts_are_forgotten_step_by_step() -> None:
     assert breaker.state is OPEN
 
 
+@pytest.mark.parametrize(("later", "state"), [(0.0, CLOSED), (0.5, CLOSED), (1.0, OPEN)])
+def test_what_ends_within_a_tenth_of_the_window_is_forgotten_together(later: float, state: State) -> None:
+    breaker = Breaker(RULES)
+    attempt(breaker, ANSWERED, START, times=40)
+    attempt(breaker, UNAVAILABLE, START + later, times=19)
+    attempt(breaker, UNAVAILABLE, START + 10)
+    assert breaker.state is state
+
+
 def test_an_attempt_counts_for_the_time_at_which_it_ended() -> None:
     breaker = Breaker(RULES)
     tickets = [let(breaker, START) for _ in range(20)]
@@ -180,6 +189,24 @@ def test_open_it_lets_none_through_until_the_time_that_it_tells() -> None:
 def test_the_time_that_it_tells_is_never_below_nothing() -> None:
     assert Breaker(RULES).remaining(START) == 0
     assert opened().remaining(START + 3600) == 0
+
+
+def test_failures_are_told_for_as_long_as_they_count() -> None:
+    breaker = Breaker(RULES)
+    attempt(breaker, UNAVAILABLE, START, times=5)
+    assert [breaker.failures(START + later) for later in (0.0, 9.9, 10.0)] == [5, 5, 0]
+
+
+def test_a_recovery_ends_the_wait_of_what_opened_before_it() -> None:
+    breaker = opened(START)
+    breaker.note_recovery(START)
+    assert breaker.remaining(START) >= FIRST
+    breaker.note_recovery(START + 1)
+    assert breaker.remaining(START) == 1.0
+
+
+def test_a_circuit_that_was_never_open_tells_no_wait() -> None:
+    assert Breaker(RULES).remaining(0.0) == 0.0
 
 
 def test_breakers_that_open_together_do_not_probe_together() -> None:

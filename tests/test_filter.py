@@ -62,19 +62,26 @@ def with_value(field: str, value: str) -> ListReposRequest:
     return request
 
 
-def violated_fields(broken: ListReposRequest | StreamReposRequest) -> list[str]:
+def violations(broken: ListReposRequest | StreamReposRequest) -> list[tuple[str, str]]:
     with pytest.raises(GatewayError) as raised:
         read_list_request(broken) if isinstance(broken, ListReposRequest) else read_stream_request(broken)
     assert raised.value.cause.code == code_pb2.INVALID_ARGUMENT
     assert raised.value.cause.reason == "INVALID_REQUEST"
-    assert all(violation.description for violation in raised.value.violations)
-    return [violation.field for violation in raised.value.violations]
+    return [(violation.field, violation.description) for violation in raised.value.violations]
+
+
+def violated_fields(broken: ListReposRequest | StreamReposRequest) -> list[str]:
+    return [field for field, description in violations(broken) if description]
 
 
 @pytest.mark.parametrize("case", SDK_CASES, ids=lambda case: case["label"])
 def test_a_query_is_encoded_byte_for_byte_as_the_sdk_does_it(case: dict[str, Any]) -> None:
     query = encode_query((key, str(value)) for key, value in case["params"].items())
     assert query == case["request_target"].partition("?")[2]
+
+
+def test_the_keys_of_a_query_are_encoded_as_its_values_are() -> None:
+    assert encode_query([("a/b c", "d/e f")]) == "a%2Fb%20c=d%2Fe%20f"
 
 
 @pytest.mark.parametrize(("dialect", "asked", "target"), SDK_TARGETS.values(), ids=SDK_TARGETS)
@@ -304,6 +311,23 @@ def test_all_violations_of_a_list_are_told_at_once() -> None:
         Violation("limit", "must be from 1 to 1000"),
     )
     assert raised.value.message == f"filter.center {raised.value.violations[0].description} (and 10 more)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (ListReposRequest(limit=1), ("offset", "must be set together with `limit`")),
+        (ListReposRequest(offset=0), ("limit", "must be set together with `offset`")),
+        (ListReposRequest(offset=-1, limit=1), ("offset", "must not be negative")),
+        (ListReposRequest(offset=0, limit=0), ("limit", "must be from 1 to 1000")),
+        (StreamReposRequest(page_size=0), ("page_size", "must be from 1 to 1000")),
+        (StreamReposRequest(start_offset=-1), ("start_offset", "must not be negative")),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_what_it_must_be(
+    asked: ListReposRequest | StreamReposRequest, told: tuple[str, str]
+) -> None:
+    assert violations(asked) == [told]
 
 
 def test_all_violations_of_a_stream_are_told_at_once() -> None:

@@ -7,6 +7,7 @@ import gc
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from types import FrameType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.status import UNAVAILABLE
 from gateway.metrics import Metrics
 from gateway.reliability.flights import Flights
-from gateway.reliability.progress import Deadline, Progress
+from gateway.reliability.progress import Deadline, Progress, Spent
 from patience import AGES, HOUR, Advance
 
 KEY = ("identity", "target")
@@ -119,6 +120,50 @@ async def test_who_asks_after_the_end_begins_anew(flights: Flights[str]) -> None
     for _ in range(3):
         assert await flights.join(KEY, work, in_time()) == "page"
     assert work.begun == 3
+
+
+async def test_who_asks_between_the_end_and_the_news_of_it_begins_anew(flights: Flights[str]) -> None:
+    late: list[asyncio.Task[str]] = []
+    begun = 0
+
+    async def work(_: Progress) -> str:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            # A call that takes its first step behind the end of this work, and ahead of who waits for it.
+            ask = partial(flights.join, KEY, work, in_time())
+            asyncio.get_running_loop().call_soon(lambda: late.append(asyncio.create_task(ask())))
+        return f"page {begun}"
+
+    assert await flights.join(KEY, work, in_time()) == "page 1"
+    await let_all_run()
+    assert late[0].done()
+    assert await late[0] == "page 2"
+
+
+async def test_each_who_shares_is_told_what_the_work_took(flights: Flights[str]) -> None:
+    work, spent = Work(doing={"attempts": 3, "status": 200}), [Spent(), Spent()]
+    calls = await begin(*(flights.join(KEY, work, in_time(), one) for one in spent))
+    work.release.set()
+    await outcomes(calls)
+    assert [(one.attempts, one.status) for one in spent] == [(3, 200)] * 2
+
+
+async def test_work_that_is_cut_off_knows_the_deadline_of_the_last_who_left(flights: Flights[str]) -> None:
+    known: list[Deadline] = []
+
+    async def work(progress: Progress) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            known.append(progress.deadline())
+        raise AssertionError
+
+    deadlines = [in_time(300.0), in_time(100.0, by_caller=False)]
+    for call in await begin(*(flights.join(KEY, work, deadline) for deadline in deadlines)):
+        call.cancel()
+        await let_all_run()
+    assert known == deadlines[1:]
 
 
 @pytest.mark.parametrize(
@@ -386,6 +431,7 @@ async def test_of_failures_that_nobody_waits_for_any_more_bugs_are_logged(
     assert call.cancelled()
     await let_all_run()
     assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [error] * logged
+    assert caplog.messages == ["shared work failed that nobody waited for"] * logged
 
 
 class Lines:

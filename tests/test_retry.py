@@ -9,9 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core import errors, status
+from gateway.core import errors, retry, status
 from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_TIMEOUT, UPSTREAM_TLS_FAILED, Cause, GatewayError
-from gateway.core.retry import FIRST_BACKOFF, LAST_BACKOFF, LEAST_TIME, RetryBudget, backoff, delay_before_retry
+from gateway.core.retry import (
+    FIRST_BACKOFF,
+    LAST_BACKOFF,
+    LEAST_TIME,
+    CommonRetryBudget,
+    RetryBudget,
+    backoff,
+    delay_before_retry,
+    take_from_both,
+)
 from gateway.core.status import CLIENT_ERROR_CODES, RATE_LIMITED, SERVER_ERROR_CODES, UNAVAILABLE, find_cause
 
 NEVER, ONCE, FREELY, IF_TOLD = "never", "once", "freely", "if told"
@@ -149,6 +158,14 @@ def test_a_causes_own_hint_for_callers_is_not_a_told_wait() -> None:
     assert delays(1, hinted) <= FIRST_BACKOFF
 
 
+@pytest.mark.parametrize(("remaining", "fits"), [(0.25 + LEAST_TIME, True), (0.25, False), (0.24, False)])
+def test_a_wait_fits_with_time_for_one_more_request_and_not_without(
+    remaining: float, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "backoff", lambda _: 0.25)
+    assert (delay_before_retry(error_of(UPSTREAM_TIMEOUT), 1, 2, remaining) is not None) is fits
+
+
 def test_without_time_for_another_request_none_is_sent() -> None:
     assert delay_before_retry(error_of(UPSTREAM_TIMEOUT), 1, 2, LEAST_TIME / 2) is None
 
@@ -200,6 +217,10 @@ def test_a_service_that_has_had_no_call_yet_may_retry() -> None:
     assert granted(RetryBudget(5.0), 5.0) == 10
 
 
+def test_a_budget_may_hold_less() -> None:
+    assert granted(RetryBudget(5.0, most=3.0), 5.0) == 3
+
+
 def test_a_second_pays_for_one_retry() -> None:
     budget = RetryBudget(5.0)
     granted(budget, 5.0)
@@ -241,6 +262,30 @@ def test_the_tokens_are_the_retries_that_may_be_sent_at_once() -> None:
     granted(budget, 0.0, asked=3)
     assert [budget.tokens(now) for now in (60.0, 1.5, 0.0)] == [10.0, 8.5, 7.0]
     assert granted(budget, 1.5) == 8
+
+
+def test_all_tenants_together_gain_and_save_up_what_ten_do() -> None:
+    common = CommonRetryBudget(5.0)
+    assert granted(common, 5.0) == 100
+    assert [common.tokens(now) for now in (5.5, 6.0, 100.0)] == [5.0, 10.0, 100.0]
+
+
+def test_a_retry_that_one_budget_refuses_costs_the_other_nothing() -> None:
+    spent, own, common = RetryBudget(0.0), RetryBudget(0.0), CommonRetryBudget(0.0)
+    granted(spent, 0.0)
+    assert not take_from_both(spent, common, 0.0)
+    assert common.tokens(0.0) == 100
+    granted(common, 0.0)
+    assert not take_from_both(own, common, 0.0)
+    assert own.tokens(0.0) == 10
+
+
+def test_a_retry_counts_in_both_budgets_as_of_its_time() -> None:
+    own, common = RetryBudget(0.0), CommonRetryBudget(0.0)
+    granted(own, 0.0)
+    granted(common, 0.0)
+    assert [sum(take_from_both(own, common, now) for _ in range(3)) for now in (0.0, 1.0, 1.5)] == [0, 1, 0]
+    assert (own.tokens(1.5), common.tokens(1.5)) == (0.5, 14.0)
 
 
 class TimeAlone:

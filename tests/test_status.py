@@ -228,6 +228,11 @@ def test_every_cause_has_a_reason_to_program_by_and_a_text_to_read(cause: Cause)
     assert re.fullmatch(r"[ -~]{10,256}", cause.message)
 
 
+@pytest.mark.parametrize("code", [code for code, (_, _, field) in TELLING.items() if field])
+def test_a_code_that_blames_a_field_reads_as_one_that_does_not(code: str) -> None:
+    assert find_cause(400, code).message == "the upstream refused the request"
+
+
 BODY_MEANINGS = {
     "docs bare array": INVALID,
     "errors object (terraform jmespath errors|[0].errorCode)": INVALID,
@@ -288,6 +293,7 @@ def test_a_passing_failure_has_a_time_to_wait(http_status: int) -> None:
 @pytest.mark.parametrize("http_status", [204, 302, 400, 401, 403, 404, 409, 412, 416, 500, 501])
 def test_a_lasting_failure_has_no_time_to_wait(http_status: int) -> None:
     assert read_error(http_status, b"").retry_delay is None
+    assert read_error(http_status, b"", retry_after="7").retry_delay is None
 
 
 @pytest.mark.parametrize("http_status", [204, 302])

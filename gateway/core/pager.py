@@ -41,6 +41,7 @@ class Pager:
         self.steady = False
         self._limit = self._most = wanted.limit
         self._total: int | None = None
+        # Whether a page was the last though no total says so.
         self._ended = False
         # Whether a page was short though more follow: from then on rows cannot be told from their places on a page.
         self._shortened = False
@@ -97,8 +98,7 @@ class Pager:
         self.position = max(self.position, end)
         self._reach = max(self._reach, page.offset + page.limit)
         self.steady = self._total is not None and self.position == page.offset + page.limit
-        short = count < page.limit if self._total is None else self.position >= self._total
-        self._ended = short or self.position > MAX_OFFSET
+        self._ended = self._total is None and count < page.limit
 
     def _page_at(self, position: int) -> Page | None:
         if position > MAX_OFFSET or (self._total is not None and position >= self._total):

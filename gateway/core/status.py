@@ -9,6 +9,7 @@ writes the same numbers as `APIG.` and as `APIGW.`: they are looked up by the lo
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from google.rpc import code_pb2
 
@@ -121,7 +122,7 @@ _STATUS_CLASSES: dict[int, Cause] = {
 
 
 def _invalid(field: str) -> Cause:
-    return Cause(INVALID_ARGUMENT.code, INVALID_ARGUMENT.reason, INVALID_ARGUMENT.message, field)
+    return replace(INVALID_ARGUMENT, field=field)
 
 
 # The API gateway's own configuration. Regions answer 400, 404 or 500 for them, and no caller can mend any.
@@ -215,7 +216,7 @@ def read_error(
         now: Seconds since 1970, to which a date in Retry-After is compared.
         secrets: Texts that no message may show, even where the upstream repeats them.
     """
-    told = read_error_body(body, secrets) if http_status >= 400 else read_error_body(b"", ())
+    told = read_error_body(body if http_status >= 400 else b"", secrets)
     cause = find_cause(http_status, told.code)
     return GatewayError(
         cause,
