@@ -12,7 +12,10 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
 # A test fails the same way each time, and what hangs has failed; a busy machine is slow with all of them.
-PYTEST = ("-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-profile=mutants", "--timeout=60")
+PYTEST = (
+    *("-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-profile=mutants"),
+    *("--timeout=60", "--timeout-method=thread"),  # a loop without an end swallows what other methods raise in it
+)
 
 
 @contextmanager

@@ -68,7 +68,9 @@ async def names(stub: Any, token: str = "", **options: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "late", [GOOD_BYE, rows("of-another-tenant"), b"HTTP/1.1 200 OK\r\nX-Cut: ", b"\r\n"], ids=repr
+    "late",
+    [GOOD_BYE, rows("of-another-tenant"), b"HTTP/1.1 200 OK\r\nX-Cut: ", b"\r\n"],
+    ids=["a good-bye", "a page", "half a head", "an empty line"],
 )
 async def test_what_arrives_on_an_idle_connection_is_nobodys_answer(upstream: ScriptedUpstream, late: bytes) -> None:
     speak = asyncio.Event()
