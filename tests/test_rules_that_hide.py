@@ -25,7 +25,7 @@ from gateway.metrics import Metrics
 from gateway.reliability.flights import Flights
 from gateway.reliability.progress import Deadline, Progress
 from gateway.server import fetching
-from gateway.server.paging import read_pages
+from gateway.server.paging import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import AGES, HOUR, Advance, Clock
@@ -126,6 +126,13 @@ def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> N
 ROOM = MAX_MESSAGE_BYTES - 64
 
 
+def behind_the_first_messages(wanted: Page) -> StreamAssembler:
+    """Return an assembler whose messages may have their full size."""
+    assembler = StreamAssembler(wanted)
+    assembler._message_bytes = MAX_MESSAGE_BYTES
+    return assembler
+
+
 @pytest.mark.parametrize(
     ("sizes", "split"),
     [
@@ -145,7 +152,7 @@ def test_messages_are_split_where_the_next_row_does_not_fit(sizes: list[int], sp
     for end in accumulate(split):
         expected.append(b"".join(fields[start:end]) + Message(next_offset=100 + end).SerializeToString())
         start = end
-    assert list(StreamAssembler(wanted).take(rows)) == expected
+    assert list(behind_the_first_messages(wanted).take(rows)) == expected
 
 
 def follow(pager: Pager, *counts: int, total: int = 1_000_000) -> None:
@@ -191,7 +198,7 @@ def test_a_message_has_room_for_its_position_within_its_limit() -> None:
     for size in (MAX_MESSAGE_BYTES - 64, MAX_MESSAGE_BYTES - 63, MAX_MESSAGE_BYTES):
         halves = [b"\x0a" + b"x" * (size // 2 - 1), b"\x0a" + b"x" * (size - size // 2 - 1)]
         rows = RowPage(wanted, halves, [("n", "a", "", ""), ("n", "b", "", "")], position)
-        messages = list(StreamAssembler(wanted).take(rows))
+        messages = list(behind_the_first_messages(wanted).take(rows))
         assert len(messages) == (1 if size == MAX_MESSAGE_BYTES - 64 else 2)
         assert max(map(len, messages)) <= MAX_MESSAGE_BYTES
 
@@ -212,10 +219,10 @@ class Fetches:
         self.begun: list[tuple[int, bool]] = []
         self.tasks: dict[int, asyncio.Task[RowPage]] = {}
 
-    def begin(self, wanted: Page, is_ahead: bool) -> asyncio.Task[RowPage]:
+    def begin(self, wanted: Page, is_ahead: bool) -> Fetch[RowPage]:
         self.begun.append((wanted.offset, is_ahead))
-        self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
-        return self.tasks[wanted.offset]
+        task = self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
+        return Fetch(wanted, task, None)
 
     async def _fetch(self, wanted: Page) -> RowPage:
         if wanted.offset not in self.answered:
@@ -228,24 +235,27 @@ async def converted(_: Page, fetched: RowPage) -> RowPage:
 
 
 async def test_who_stops_reading_cancels_every_page_ahead() -> None:
-    fetches = Fetches(0)
-    pages = read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3)
-    await anext(pages)
-    assert fetches.begun == [(0, False), (10, True), (20, True), (30, True)]
-    closing = asyncio.create_task(pages.aclose())
+    fetches = Fetches(0, 10)
+    messages = PageReader(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3).messages()
+    await anext(messages)
+    assert fetches.begun == [(0, False)]
+    await anext(messages)
+    assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True)]
+    closing = asyncio.create_task(messages.aclose())
     await let_all_run()
     cancelled = [offset for offset, task in fetches.tasks.items() if task.cancelled()]
     for task in fetches.tasks.values():
         task.cancel()
     await closing
-    assert cancelled == [10, 20, 30]
+    assert cancelled == [20, 30, 40]
 
 
 async def test_who_has_stopped_reading_leaves_nothing_under_way() -> None:
-    fetches = Fetches(0)
-    pages = read_pages(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3)
-    await anext(pages)
-    await pages.aclose()
+    fetches = Fetches(0, 10)
+    messages = PageReader(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3).messages()
+    await anext(messages)
+    await anext(messages)
+    await messages.aclose()
     assert all(task.done() for task in fetches.tasks.values())
 
 
@@ -253,8 +263,8 @@ async def test_who_has_stopped_reading_leaves_nothing_under_way() -> None:
 async def test_each_page_is_asked_for_once_and_none_behind_the_last(ahead: int) -> None:
     fetches = Fetches(*range(0, 60, 10))
     assembler = StreamAssembler(Page(0, 10))
-    async with aclosing(read_pages(fetches.begin, converted, assembler, ahead)) as pages:
-        assert [assembler.sent async for _ in pages] == [10, 20, 30, 40, 50, 60]
+    async with aclosing(PageReader(fetches.begin, converted, assembler, ahead).messages()) as messages:
+        assert [assembler.sent async for _ in messages] == [10, 20, 30, 40, 50, 60]
     assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True), (50, True)]
 
 
@@ -266,9 +276,10 @@ async def test_the_next_page_is_under_way_while_one_is_converted() -> None:
         seen.append((wanted.offset, fetches.begun[-1][0]))
         return fetched
 
-    async with aclosing(read_pages(fetches.begin, convert, StreamAssembler(Page(0, 10)), 1)) as pages:
+    reader = PageReader(fetches.begin, convert, StreamAssembler(Page(0, 10)), 1)
+    async with aclosing(reader.messages()) as messages:
         for _ in range(3):
-            await anext(pages)
+            await anext(messages)
     assert seen == [(0, 0), (10, 20), (20, 30)]
 
 
