@@ -11,6 +11,7 @@ from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import UPSTREAM_CONNECTION_LOST, UPSTREAM_PROTOCOL, GatewayError
 from gateway.core.gunzip import STEP_BYTES, BadGzipError, Gunzip
 
+LARGE = 2**20
 # For what an error says beside its status, at the most.
 ERROR_BODY_TIMEOUT = 1.0
 
@@ -28,7 +29,7 @@ async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes | 
         GatewayError: The body is encoded in a way that was not asked for, or is cut off inside of it.
         aiohttp.ClientError: The connection broke.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     return _join(parts) if await _collect(response, limit, parts) else None
 
 
@@ -42,7 +43,7 @@ async def read_error_body(response: aiohttp.ClientResponse, ends: float) -> byte
     Returns:
         What came, empty where it cannot be read or is too large to be looked at.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     now = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(min(ERROR_BODY_TIMEOUT, (ends - now) / 2)):
@@ -51,11 +52,21 @@ async def read_error_body(response: aiohttp.ClientResponse, ends: float) -> byte
         return _join(parts)
 
 
-def _join(parts: list[bytes]) -> bytes:
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _append(parts: list[bytes | bytearray], part: bytes, size: int) -> None:
+    """Add a part to those of a body; those of a large one grow together, for many pieces leave memory in pieces."""
+    if size <= LARGE or not parts:
+        parts.append(part)
+    elif isinstance(parts[0], bytearray):
+        parts[0] += part
+    else:
+        parts[:] = [bytearray().join((*parts, part))]
 
 
-async def _collect(response: aiohttp.ClientResponse, limit: int, parts: list[bytes]) -> bool:
+def _join(parts: list[bytes | bytearray]) -> bytes:
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+
+
+async def _collect(response: aiohttp.ClientResponse, limit: int, parts: list[bytes | bytearray]) -> bool:
     """Read a body to its end; tell whether it is within the limit."""
     gunzip = Gunzip() if _is_gzip(response) else None
     decode: Callable[[bytes], Iterable[bytes]] = gunzip.feed if gunzip else _as_it_is
@@ -66,7 +77,7 @@ async def _collect(response: aiohttp.ClientResponse, limit: int, parts: list[byt
                 size += len(part)
                 if size > limit:
                     return False
-                parts.append(part)
+                _append(parts, part, size)
                 if len(part) == STEP_BYTES:
                     await asyncio.sleep(0)
         if gunzip:
