@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -22,6 +23,9 @@ from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream import bodies, iam, session
 from patience import AGES, PATIENT, Advance, advance_of
 from scripted_upstream import ScriptedUpstream, scripted_upstream
+
+# What a shell runs in the background ignores interrupts, and so do the commands that it starts in turn.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each example of a property takes as long as the machine lets it.
 settings.register_profile("patient", deadline=None)
