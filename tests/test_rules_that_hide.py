@@ -118,6 +118,7 @@ def test_the_largest_offset_is_one() -> None:
 @pytest.mark.parametrize(("total", "is_known"), [(LARGEST - 1, True), (LARGEST, False), (LARGEST + 1, False)])
 def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> None:
     pager = Pager(Page(0, 10))
+    assert not pager.steady
     rows = numbered(Page(0, 10), 10, total)
     pager.rows_in_front(rows)
     pager.advance(rows, 10)
@@ -136,6 +137,7 @@ ROOM = [limit * 2**10 - 64 for limit in (64, 128, 256, 512, 1024, 1024)]
         ([ROOM[0] - 9, 9, 1], [2, 1]),
         ([ROOM[0] - 9, 10], [1, 1]),
         ([ROOM[0], ROOM[1] - 9, 9], [1, 2]),
+        ([ROOM[0], ROOM[1] - 9, 10], [1, 1, 1]),
         ([ROOM[0] // 3, ROOM[0] // 3, ROOM[0] // 3, 9], [3, 1]),
         ([*ROOM[:5], ROOM[5] - 9, 9, 1], [1, 1, 1, 1, 1, 2, 1]),
     ],
