@@ -36,8 +36,8 @@ def test(file: str, tests: list[str]) -> Outcome:
     with workplace() as place:
         check(place, *tests)
         _configure(place, file, tests)
-        # Twice as many as processors: mutants that hang keep none of them busy.
-        done = run(place, "mutmut", "run", "--max-children", str(2 * (os.cpu_count() or 1)))
+        # More than processors: mutants that hang keep none of them busy.
+        done = run(place, "mutmut", "run", "--max-children", str(4 * (os.cpu_count() or 1)))
         codes = _exit_codes(place / "mutants" / f"{file}.meta")
         if done.returncode or not codes or not {*codes.values()} <= KILLED | ALIVE:
             raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-500:]}{done.stderr}")

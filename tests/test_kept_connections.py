@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from failures import failure_of
 from gateway.reliability import timeouts
+from gateway.server import fetching
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -274,6 +275,33 @@ async def test_a_silent_upstream_is_not_asked_again_for_nothing(upstream: Script
         await names(stub)
         failing = asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest())))
         await upstream.all_arrived(2)
+        advance(HOUR)
+        assert (await failing).reason == "UPSTREAM_TIMEOUT"
+        assert len(upstream.requests) == 2
+
+
+async def test_one_retry_is_enough_for_a_silent_connection(upstream: ScriptedUpstream, advance: Advance) -> None:
+    upstream.play(rows("first"), (Act.STALL,), rows("second"))
+    async with serving(upstream, retries=1, attempt_timeout="1h") as (stub, metric):
+        await names(stub)
+        asking = asyncio.ensure_future(names(stub))
+        await upstream.all_arrived(2)
+        advance(HOUR)
+        assert await asking == ["second"]
+        assert metric("upstream_retries_total") == 0
+
+
+async def test_a_silent_connection_is_the_answer_where_there_is_no_time_for_another_request(
+    upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LEAST_TIME", HOUR)
+    upstream.play(rows("first"), (Act.STALL,), rows("second"))
+    async with serving(upstream, attempt_timeout="2h", timeout="150m") as (stub, metric):
+        await names(stub)
+        failing = asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest())))
+        await upstream.all_arrived(2)
+        advance(2 * HOUR)
+        await until(lambda: metric("upstream_attempts_total") == 2)
         advance(HOUR)
         assert (await failing).reason == "UPSTREAM_TIMEOUT"
         assert len(upstream.requests) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from itertools import accumulate
 from typing import Any
@@ -19,9 +19,10 @@ from gateway.core.filter import Dialect, Page, RepoQuery, request_target
 from gateway.core.iam import IssuedToken
 from gateway.core.pager import Pager
 from gateway.core.status import RATE_LIMITED
-from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
+from gateway.core.stream import FIRST_MESSAGE_BYTES, StreamAssembler
 from gateway.credentials.iam import IamToken
 from gateway.metrics import Metrics
+from gateway.reliability.byte_budget import ByteBudget, Share
 from gateway.reliability.flights import Flights
 from gateway.reliability.progress import Deadline, Progress
 from gateway.server import fetching
@@ -117,31 +118,28 @@ def test_the_largest_offset_is_one() -> None:
 @pytest.mark.parametrize(("total", "is_known"), [(LARGEST - 1, True), (LARGEST, False), (LARGEST + 1, False)])
 def test_a_total_that_no_offset_reaches_is_none(total: int, is_known: bool) -> None:
     pager = Pager(Page(0, 10))
+    assert not pager.steady
     rows = numbered(Page(0, 10), 10, total)
     pager.rows_in_front(rows)
     pager.advance(rows, 10)
     assert pager.steady is is_known
 
 
-ROOM = MAX_MESSAGE_BYTES - 64
-
-
-def behind_the_first_messages(wanted: Page) -> StreamAssembler:
-    """Return an assembler whose messages may have their full size."""
-    assembler = StreamAssembler(wanted)
-    assembler._message_bytes = MAX_MESSAGE_BYTES
-    return assembler
+# Of the first message, of the second and so on.
+ROOM = [limit * 2**10 - 64 for limit in (64, 128, 256, 512, 1024, 1024)]
 
 
 @pytest.mark.parametrize(
     ("sizes", "split"),
     [
-        ([ROOM], [1]),
-        ([2 * ROOM], [1]),
-        ([ROOM - 9, 9, 1], [2, 1]),
-        ([ROOM - 9, 10], [1, 1]),
-        ([ROOM, ROOM - 9, 9], [1, 2]),
-        ([ROOM // 3, ROOM // 3, ROOM // 3, 9], [3, 1]),
+        ([ROOM[0]], [1]),
+        ([2 * ROOM[0]], [1]),
+        ([ROOM[0] - 9, 9, 1], [2, 1]),
+        ([ROOM[0] - 9, 10], [1, 1]),
+        ([ROOM[0], ROOM[1] - 9, 9], [1, 2]),
+        ([ROOM[0], ROOM[1] - 9, 10], [1, 1, 1]),
+        ([ROOM[0] // 3, ROOM[0] // 3, ROOM[0] // 3, 9], [3, 1]),
+        ([*ROOM[:5], ROOM[5] - 9, 9, 1], [1, 1, 1, 1, 1, 2, 1]),
     ],
 )
 def test_messages_are_split_where_the_next_row_does_not_fit(sizes: list[int], split: list[int]) -> None:
@@ -152,7 +150,18 @@ def test_messages_are_split_where_the_next_row_does_not_fit(sizes: list[int], sp
     for end in accumulate(split):
         expected.append(b"".join(fields[start:end]) + Message(next_offset=100 + end).SerializeToString())
         start = end
-    assert list(behind_the_first_messages(wanted).take(rows)) == expected
+    assert list(StreamAssembler(wanted).take(rows)) == expected
+
+
+def test_a_message_says_where_its_next_row_lies_though_others_between_were_sent_before() -> None:
+    wanted = Page(100, 5)
+    fields = [b"a" * ROOM[0], b"a", b"b" * ROOM[1], b"a", b"c"]
+    identities = [("n", name, "", "") for name in ("a", "a", "b", "a", "c")]
+    rows = RowPage(wanted, fields, identities, None)
+    ends = [Message(next_offset=offset).SerializeToString() for offset in (102, 104, 105)]
+    assert list(StreamAssembler(wanted).take(rows)) == [
+        fields[at] + end for at, end in zip((0, 2, 4), ends, strict=True)
+    ]
 
 
 def follow(pager: Pager, *counts: int, total: int = 1_000_000) -> None:
@@ -195,12 +204,12 @@ def test_a_cap_is_guessed_once_by_the_first_short_page_that_has_rows(counts: lis
 def test_a_message_has_room_for_its_position_within_its_limit() -> None:
     wanted = Page(LARGEST - 99, 100)
     position = repos_pb2.ContentRange(offset=2**63 - 1, count=2**63 - 1, total=2**63 - 1)
-    for size in (MAX_MESSAGE_BYTES - 64, MAX_MESSAGE_BYTES - 63, MAX_MESSAGE_BYTES):
-        halves = [b"\x0a" + b"x" * (size // 2 - 1), b"\x0a" + b"x" * (size - size // 2 - 1)]
+    for size in (ROOM[0], ROOM[0] + 1, ROOM[0] + 64):
+        halves = [b"x" * (size // 2), b"x" * (size - size // 2)]
         rows = RowPage(wanted, halves, [("n", "a", "", ""), ("n", "b", "", "")], position)
-        messages = list(behind_the_first_messages(wanted).take(rows))
-        assert len(messages) == (1 if size == MAX_MESSAGE_BYTES - 64 else 2)
-        assert max(map(len, messages)) <= MAX_MESSAGE_BYTES
+        messages = list(StreamAssembler(wanted).take(rows))
+        assert len(messages) == (1 if size == ROOM[0] else 2)
+        assert max(map(len, messages)) <= FIRST_MESSAGE_BYTES
 
 
 # Pages ahead
@@ -212,35 +221,48 @@ class Fetches:
     Attributes:
         begun: Those that were begun, in order, and whether they were not needed yet.
         tasks: What they run in.
+        budget: Has one byte taken for each page ahead.
     """
 
     def __init__(self, *answered: int) -> None:
         self.answered = set(answered)
         self.begun: list[tuple[int, bool]] = []
         self.tasks: dict[int, asyncio.Task[RowPage]] = {}
+        self.budget = ByteBudget(1000)
 
     def begin(self, wanted: Page, is_ahead: bool) -> Fetch[RowPage]:
         self.begun.append((wanted.offset, is_ahead))
-        task = self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
-        return Fetch(wanted, task, None)
+        self.tasks[wanted.offset] = asyncio.create_task(self._fetch(wanted))
+        return Fetch(wanted, self.tasks[wanted.offset], Share(self.budget, 1) if is_ahead else None)
 
     async def _fetch(self, wanted: Page) -> RowPage:
         if wanted.offset not in self.answered:
             await asyncio.Event().wait()
         return numbered(wanted, 10, 60)
 
+    def read(self, ahead: int) -> AsyncGenerator[bytes, None]:
+        return PageReader(self.begin, converted, StreamAssembler(Page(0, 10)), ahead).messages()
+
 
 async def converted(_: Page, fetched: RowPage) -> RowPage:
     return fetched
 
 
+async def test_pages_are_read_ahead_from_the_first_message_on_that_is_taken() -> None:
+    fetches = Fetches(0, 10)
+    async with aclosing(fetches.read(3)) as messages:
+        await anext(messages)
+        assert fetches.begun == [(0, False)]
+        await anext(messages)
+        assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True)]
+        assert fetches.budget.used == 3
+
+
 async def test_who_stops_reading_cancels_every_page_ahead() -> None:
     fetches = Fetches(0, 10)
-    messages = PageReader(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3).messages()
+    messages = fetches.read(3)
     await anext(messages)
-    assert fetches.begun == [(0, False)]
     await anext(messages)
-    assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True)]
     closing = asyncio.create_task(messages.aclose())
     await let_all_run()
     cancelled = [offset for offset, task in fetches.tasks.items() if task.cancelled()]
@@ -250,22 +272,25 @@ async def test_who_stops_reading_cancels_every_page_ahead() -> None:
     assert cancelled == [20, 30, 40]
 
 
-async def test_who_has_stopped_reading_leaves_nothing_under_way() -> None:
+async def test_who_has_stopped_reading_leaves_nothing_under_way_and_no_memory_taken() -> None:
     fetches = Fetches(0, 10)
-    messages = PageReader(fetches.begin, converted, StreamAssembler(Page(0, 10)), 3).messages()
+    messages = fetches.read(3)
     await anext(messages)
     await anext(messages)
     await messages.aclose()
     assert all(task.done() for task in fetches.tasks.values())
+    assert fetches.budget.used == 0
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 3, 9])
 async def test_each_page_is_asked_for_once_and_none_behind_the_last(ahead: int) -> None:
     fetches = Fetches(*range(0, 60, 10))
     assembler = StreamAssembler(Page(0, 10))
-    async with aclosing(PageReader(fetches.begin, converted, assembler, ahead).messages()) as messages:
+    reader = PageReader(fetches.begin, converted, assembler, ahead)
+    async with aclosing(reader.messages()) as messages:
         assert [assembler.sent async for _ in messages] == [10, 20, 30, 40, 50, 60]
     assert fetches.begun == [(0, False), (10, True), (20, True), (30, True), (40, True), (50, True)]
+    assert fetches.budget.used == 0
 
 
 async def test_the_next_page_is_under_way_while_one_is_converted() -> None:

@@ -264,13 +264,14 @@ async def test_pages_that_a_stream_fetches_ahead_are_its_tenants_turns(upstream:
     release = asyncio.Event()
     rows = ",".join(['{"name":"r"}'] * 10)
     upstream.play((page(f"[{rows}]", {"Content-Range": "0-10/100"}),), (release, page(f"[{rows}]")))
-    async with serving(upstream, max_in_flight=3) as served:
+    async with serving(upstream, max_in_flight=3, max_queue=0) as served:
         stream = served.stub.StreamRepos(
             repos_pb2.StreamReposRequest(page_size=10), metadata=(("x-auth-token", "streams"),)
         )
         await stream.read()
         await served.until("upstream_in_flight", 2)
         upstream.play(EMPTY)
+        assert (await served.fail("streams")).reason == "GATEWAY_OVERLOADED"
         await served.succeed("other")
         release.set()
         stream.cancel()
