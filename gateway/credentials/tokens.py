@@ -90,6 +90,7 @@ class TokenFile(Credential):
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return the file's token if it is another one by now; the gateway has no other way to a new one."""
+        self._token.look()
         current = self._token.current()[0]
         return None if current == rejected else current
 
@@ -99,7 +100,7 @@ class TokenFile(Credential):
 
     def look_at_files(self) -> None:
         """Read the file again if it changed."""
-        self._token.current()
+        self._token.look()
 
 
 def read_token(path: Path) -> str:

@@ -102,6 +102,13 @@ class Reloading(Generic[Value]):
             self._tell_hang()
         return self._value
 
+    def look(self) -> None:
+        """Look at the files, however short a while ago that was done."""
+        self._looked.wait(PATIENCE)  # that look may have come before the change
+        with self._lock:
+            self._look_again_at = 0.0
+        self.current()
+
     def _begin_look(self, now: float) -> None:
         """Look at the files in a thread of its own: where it hangs nobody waits for it, nor does the process's end."""
         looked = threading.Event()

@@ -40,7 +40,8 @@ class UpstreamTls:
 
     def look_at_files(self) -> None:
         """Read files again that changed; may be called from another thread."""
-        self.current()
+        if self._context:
+            self._context.look()
 
     def _load(self) -> ssl.SSLContext:
         context = authorities_context(self._authorities) if self._authorities else ssl.create_default_context()
