@@ -275,6 +275,18 @@ def test_a_file_system_that_hangs_holds_nobody_up(
     assert metrics.registry.get_sample_value("swr_gateway_file_stale", {"what": "thing"}) == 0
 
 
+def test_files_are_looked_at_now_and_then_and_whenever_somebody_wants_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = reloading(path)
+    monkeypatch.setattr(reloading_module, "PAUSE", AGES)
+    assert value.current() == b"first"
+    change(path, lambda: path.write_bytes(b"other"))
+    assert value.current() == b"first"
+    value.look()
+    assert value.current() == b"other"
+
+
 def test_without_room_for_a_thread_the_last_value_is_used_and_the_next_look_is_luckier(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_dropped_and_told_when_there_is_room(
     assert dropped > 0
     assert not pipe.stream.wait(0)
     pipe.empty()
-    pipe.read()
+    assert pipe.stream.wait(threading.TIMEOUT_MAX)
     (record,) = caplog.records
     assert record.getMessage() == f"{dropped} {DROPPED}"
 

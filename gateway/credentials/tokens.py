@@ -90,7 +90,8 @@ class TokenFile(Credential):
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return the file's token if it is another one by now; the gateway has no other way to a new one."""
-        current = self._token.current(anew=True)[0]
+        self._token.look()
+        current = self._token.current()[0]
         return None if current == rejected else current
 
     def identity(self, metadata: Mapping[str, str]) -> bytes:
@@ -99,7 +100,7 @@ class TokenFile(Credential):
 
     def look_at_files(self) -> None:
         """Read the file again if it changed."""
-        self._token.current(anew=True)
+        self._token.look()
 
 
 def read_token(path: Path) -> str:

@@ -91,22 +91,23 @@ class Reloading(Generic[Value]):
         self._seen = self._version()
         self._value = self._make()
 
-    def current(self, *, anew: bool = False) -> Value:
-        """Return the value; the last one where the file system does not answer.
-
-        Args:
-            anew: Whether to look at the files although somebody has just done so.
-        """
-        if anew:
-            self._looked.wait(PATIENCE)  # that look may have come before the change
+    def current(self) -> Value:
+        """Return the value; the last one where the file system does not answer."""
         now = time.monotonic()
         with self._lock:
-            if self._looked.is_set() and (anew or now >= self._look_again_at):
+            if self._looked.is_set() and now >= self._look_again_at:
                 self._begin_look(now)
             looked, left = self._looked, self._look_began + PATIENCE - now
         if not looked.wait(max(left, 0.0)) and now >= self._look_began + HANGS_AFTER:
             self._tell_hang()
         return self._value
+
+    def look(self) -> None:
+        """Look at the files, however short a while ago that was done."""
+        self._looked.wait(PATIENCE)  # that look may have come before the change
+        with self._lock:
+            self._look_again_at = 0.0
+        self.current()
 
     def _begin_look(self, now: float) -> None:
         """Look at the files in a thread of its own: where it hangs nobody waits for it, nor does the process's end."""

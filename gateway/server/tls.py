@@ -56,7 +56,7 @@ class ServerTls:
 
     def look_at_files(self) -> None:
         """Read files again that changed; may be called from another thread."""
-        self._configuration.current(anew=True)
+        self._configuration.look()
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         pair = read_key_pair(self._certificate, self._key, KeyUse.GRPC)

@@ -41,7 +41,7 @@ class UpstreamTls:
     def look_at_files(self) -> None:
         """Read files again that changed; may be called from another thread."""
         if self._context:
-            self._context.current(anew=True)
+            self._context.look()
 
     def _load(self) -> ssl.SSLContext:
         context = authorities_context(self._authorities) if self._authorities else ssl.create_default_context()
