@@ -43,7 +43,7 @@ demo: $(VENV)/.gateway ## List repositories through the gateway, in front of the
 run: $(VENV)/.gateway ## Keep the gateway running in front of the embedded upstream, to try calls on
 	@$(BIN)/swr-gateway demo --keep $(ARGS)
 
-test: install ## Run the tests, under 4 minutes on two cores; coverage has floors: 100 % of the pure core, 97 % of everything
+test: install ## Run the tests, some 5 minutes on two cores; coverage has floors: 100 % of the pure core, 97 % of everything
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --cov --cov-report=term-missing:skip-covered $(ARGS)
 	@$(if $(ARGS),,$(call covered,gateway/core/*,100,the pure core))
 	@$(if $(ARGS),,$(call covered,gateway/*,97,the gateway))
