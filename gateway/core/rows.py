@@ -202,7 +202,7 @@ def _read_row(number: int, row: bytes) -> RepoRow:
     field = ""
     try:
         told = []
-        for (field, read), value in zip(_READERS.items(), astuple(_decode_loose(row)), strict=True):  # noqa: B007
+        for (field, read), value in zip(_READERS.items(), astuple(_decode_loose(row)), strict=True):  # noqa: B007 - told of below
             told.append(read(value))
         return RepoRow(*told)
     except REFUSED as error:

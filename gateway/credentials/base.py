@@ -26,7 +26,14 @@ class SignIn:
 
 
 class Credential(AbstractAsyncContextManager["Credential"]):
-    """A way to sign in to the upstream, as a context manager: it is at work inside."""
+    """A way to sign in to the upstream, as a context manager: it is at work inside.
+
+    Attributes:
+        is_callers: Whether each call brings its own, and each identity has to answer for what it does at the upstream;
+            else all calls are one tenant's, whatever the gateway's own token is at the time.
+    """
+
+    is_callers = False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,13 +61,6 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         It is 16 bytes, and says nothing of the secret. Calls that use the gateway's own credential have the same.
         """
         return bytes(IDENTITY_BYTES)
-
-    def tenant(self, metadata: Mapping[str, str]) -> bytes:
-        """Return who has to answer for what a call does at the upstream, as 16 bytes at the most.
-
-        There is one tenant where calls use the gateway's own credential, whatever its token is at the time.
-        """
-        return b""
 
     async def renew(self, rejected: SignIn) -> SignIn | None:
         """Return what to try once more with, now that the upstream rejected a sign-in; None if there is nothing.

@@ -38,6 +38,8 @@ class NoCredential(Credential):
 class CallerToken(Credential):
     """The caller's own token, from the metadata of the call and for that call only."""
 
+    is_callers = True
+
     def __init__(self) -> None:
         self._hasher = TokenHasher()
 
@@ -51,10 +53,6 @@ class CallerToken(Credential):
     def identity(self, metadata: Mapping[str, str]) -> bytes:
         """Return a keyed hash of the caller's token, which no other process can compare."""
         return self._hasher.identity(metadata.get(CALLER_TOKEN, ""))
-
-    def tenant(self, metadata: Mapping[str, str]) -> bytes:
-        """Return the same: each token is a tenant."""
-        return self.identity(metadata)
 
 
 class StaticToken(Credential):

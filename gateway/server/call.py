@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from gateway.core.tenants import Tenant
+from gateway.credentials.base import Credential
 from gateway.reliability.progress import Spent
 from gateway.server.tracing import CallTrace, Tracing
 
@@ -50,6 +51,13 @@ class Call:
     from_cache: str = ""
     spent: Spent = field(default_factory=Spent)
     tenant: Tenant | None = None
+    _identity: bytes | None = None
+
+    def identity(self, credential: Credential) -> bytes:
+        """Return whose rights it has: the hash of a long token is not made twice."""
+        if self._identity is None:
+            self._identity = credential.identity(self.metadata)
+        return self._identity
 
 
 def begin_call(method: str, metadata: Iterable[tuple[str, str | bytes]], tracing: Tracing) -> Call:

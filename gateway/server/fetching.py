@@ -241,7 +241,7 @@ class PageFetcher:
 
     def _tenant_of(self, call: Call) -> Tenant:
         if call.tenant is None:
-            key = self._credential.tenant(call.metadata)
+            key = call.identity(self._credential) if self._credential.is_callers else b""
             call.tenant = self._protection.tenants.get(key, asyncio.get_running_loop().time())
         return call.tenant
 

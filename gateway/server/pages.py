@@ -90,7 +90,7 @@ class ListedPages:
         """
         target = request_target(query, self._dialect)
         # A hash: callers choose how long targets are, and all of them are remembered.
-        key = blake2b(target.encode(), digest_size=16, salt=self._credential.identity(call.metadata)).digest()
+        key = blake2b(target.encode(), digest_size=16, salt=call.identity(self._credential)).digest()
         wanted = _Wanted(query, target, key, call)
         if NO_CACHE in call.metadata.get(CACHE_CONTROL, "").lower():
             return ListedPage(await self._alone(wanted, deadline))
