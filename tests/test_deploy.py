@@ -17,10 +17,10 @@ from certificates import CA, Mount, issue, pem_of
 from commands import Run, Start
 from gateway import __version__
 from gateway.server.health import SERVICES
+from gateway.settings.durations import read_duration
 from gateway.settings.load import CONFIG_VARIABLE
 from gateway.settings.model import Settings
 from gateway.settings.names import variable
-from gateway.settings.types import read_duration
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.settings.types import read_duration
+from gateway.settings.durations import read_duration
 
 
 class _Duration(click.ParamType[float]):

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from gateway.settings import environment, named_files
 from gateway.settings.addresses import collide, is_local, is_loopback
+from gateway.settings.durations import write_duration
 from gateway.settings.given import Given
 from gateway.settings.model import Auth
 from gateway.settings.names import called, flag
-from gateway.settings.types import write_duration
 
 # Credentials that are the gateway's: whoever reaches its port uses them.
 _OWN = frozenset({Auth.TOKEN, Auth.IAM, Auth.AKSK})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -12,27 +11,14 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSeri
 from gateway.core.retry import LEAST_TIME
 from gateway.core.tokens import is_token
 from gateway.settings.cores import available_cores
+from gateway.settings.durations import read_duration, write_duration
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,30})?)(ms|s|m|h)", re.ASCII)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?:/[\w.-]+)*(?:/[\w.-]*\*)?", re.ASCII)
 # An IP address is no DNS name, though it looks like one.
 _NUMBERS = re.compile(r"[\d.]+", re.ASCII)
 LONGEST = 250_000 * 3600.0  # seconds: some thirty years
 MOST_WORKERS = 64
-
-
-def read_duration(text: str) -> float:
-    """Return the seconds that a text such as `500ms`, `15s` or `2m` stands for.
-
-    Raises:
-        ValueError: It stands for none.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("must be a duration such as 500ms, 15s or 2m")
-    return float(match[1]) * _UNIT_SECONDS[match[2]]
 
 
 def _read_duration(value: object) -> object:
@@ -57,14 +43,6 @@ def _check_call(seconds: float) -> float:
     if seconds <= LEAST_TIME:
         raise ValueError(f"must be longer than {write_duration(LEAST_TIME)}: no upstream request is begun with less")
     return seconds
-
-
-def write_duration(seconds: float) -> str:
-    """Write seconds so that they are read as the same number: `500ms`, `15s`."""
-    for unit, size in (("s", 1.0), ("ms", 0.001)):
-        if round(seconds / size) * size == seconds:
-            return f"{round(seconds / size)}{unit}"
-    return f"{Decimal(repr(seconds)):f}s"
 
 
 def _refuse_bool(value: object) -> object:
