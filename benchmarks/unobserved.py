@@ -11,9 +11,9 @@ from typing import Any, Self
 from gateway.cli.main import main
 from gateway.core.errors import GatewayError
 from gateway.server import gateway
-from gateway.server.call import Call, begin_call
 from gateway.server.serving import Context
-from gateway.server.tracing import NoTracing
+from gateway.telemetry.call import Call, begin_call
+from gateway.telemetry.tracing import NoTracing
 
 
 class Nothing:

@@ -76,7 +76,7 @@ def with_constants(folder: Path, **constants: float) -> dict[str, str]:
 
     Args:
         folder: Where to write what sets them: an interpreter looks for it by itself.
-        constants: By module and name, with two underscores for each dot: `gateway__server__heart__BEAT`.
+        constants: By module and name, with two underscores for each dot: `gateway__telemetry__loop_monitor__BEAT`.
     """
     lines = []
     for path, value in constants.items():

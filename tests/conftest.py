@@ -16,11 +16,12 @@ from commands import Ended, Run, Start, starter
 from gateway.core import breaker
 from gateway.files import reloading
 from gateway.reliability import timeouts
-from gateway.server import spans
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from gateway.upstream import bodies, iam, session
+from gateway.telemetry import spans
+from gateway.upstream import bodies, session
+from gateway.upstream import iam_client as iam
 from patience import AGES, PATIENT, Advance, advance_of
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 

@@ -23,14 +23,14 @@ from gateway.logs import ConsoleFormatter, JsonFormatter
 from gateway.metrics import Metrics
 from gateway.reliability import progress
 from gateway.reliability.progress import Spent
-from gateway.server import access_log
-from gateway.server.access_log import AccessLog, Allowance
-from gateway.server.call import begin_call
 from gateway.server.gateway import Gateway
-from gateway.server.tracing import NoTracing, PassedOn
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.telemetry import access_log
+from gateway.telemetry.access_log import AccessLog, Allowance
+from gateway.telemetry.call import begin_call
+from gateway.telemetry.tracing import NoTracing, PassedOn
 from patience import HOUR, PATIENT, Advance, Clock
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
@@ -74,7 +74,7 @@ async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: Sc
     times = {name: line.pop(name) for name in ("duration_ms", "upstream_ms", "conversion_ms")}
     assert {name: line[name] for name in line.keys() - {"time", "queue_ms"}} == {
         "level": "info",
-        "logger": "gateway.server.access_log",
+        "logger": "gateway.telemetry.access_log",
         "message": "call",
         "method": LIST,
         "code": "OK",

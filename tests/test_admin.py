@@ -23,14 +23,15 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import Metrics
-from gateway.server import admin_http, heart
-from gateway.server.admin import Admin, Texts
-from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
-from gateway.server.heart import Heart
 from gateway.settings.model import Settings
+from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.telemetry import admin_http
+from gateway.telemetry import loop_monitor as heart
+from gateway.telemetry.admin import Admin, Texts
+from gateway.telemetry.loop_monitor import Heart
 from patience import AGES, PATIENT, Clock, let_pass, until
 from scripted_upstream import ScriptedUpstream
 

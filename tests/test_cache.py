@@ -23,21 +23,21 @@ from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import read_list_request
 from gateway.credentials.base import Credential, SignIn
 from gateway.credentials.tokens import NoCredential
+from gateway.listing.conversions import Conversions
+from gateway.listing.fetching import PageFetcher
+from gateway.listing.pages import ListedPages
 from gateway.metrics import Metrics
 from gateway.reliability import cache as module
 from gateway.reliability.cache import OVERHEAD, PageCache
 from gateway.reliability.progress import Deadline
 from gateway.server import assembly
 from gateway.server.assembly import make_pages, make_protection
-from gateway.server.call import begin_call
-from gateway.server.converting import Conversions
-from gateway.server.fetching import PageFetcher
 from gateway.server.gateway import Gateway
-from gateway.server.pages import ListedPages
-from gateway.server.tracing import NoTracing
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.telemetry.call import begin_call
+from gateway.telemetry.tracing import NoTracing
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
 from patience import HOUR, PATIENT, Advance

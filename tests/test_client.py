@@ -21,8 +21,8 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
+from gateway.client.call_error import to_call_error
 from gateway.client.connection import Connection
-from gateway.client.errors import to_call_error
 from gateway.client.resume import LONGEST_WAIT, SHORTEST_WAIT, wait_before_resume
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings

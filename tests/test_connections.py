@@ -15,10 +15,10 @@ from grpc_channelz.v1.channelz_pb2_grpc import ChannelzStub
 from certificates import CA, Pair, issue, pem_of
 from conftest import Connect
 from failures import failure_of
+from gateway.core.service import SERVICE_NAME
 from gateway.server import options
 from gateway.server.gateway import Gateway
 from gateway.server.options import KEEPALIVE_TIME, server_options
-from gateway.server.servicer import SERVICE_NAME
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub

@@ -9,8 +9,8 @@ import pytest
 from gateway.core.errors import GatewayError
 from gateway.credentials.base import Credential
 from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
-from gateway.files.reloading import BadFileError
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 
 CANARY = "canary-4711"
 

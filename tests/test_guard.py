@@ -14,11 +14,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 from failures import Failure, read_failure
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.metrics import Metrics
-from gateway.server.access_log import AccessLog
-from gateway.server.call import current_call
 from gateway.server.guard import Guard, admit_all
-from gateway.server.observer import Observer
-from gateway.server.tracing import NoTracing
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.call import current_call
+from gateway.telemetry.observer import Observer
+from gateway.telemetry.tracing import NoTracing
 from patience import until
 
 SERVICE = "test.Shapes"

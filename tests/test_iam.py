@@ -23,13 +23,13 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from failures import Failure, failure_of
-from gateway.credentials import iam as credentials
+from gateway.credentials import iam_token as credentials
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
-from gateway.simulator.errors import Rejection
+from gateway.simulator.error_answers import Rejection
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import HOUR, PATIENT, Advance
@@ -400,7 +400,7 @@ async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if isinstance(script, tuple) and Act.STALL in script:
-        monkeypatch.setattr("gateway.upstream.iam.TIMEOUT", 0.3)
+        monkeypatch.setattr("gateway.upstream.iam_client.TIMEOUT", 0.3)
     iam.play(script)
     gateway = await serve()
     await unavailable(gateway.list())
@@ -417,7 +417,7 @@ async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
 async def test_a_refusal_of_iams_is_one_though_its_body_never_ends(
     serve: Serve, iam: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.upstream.iam.TIMEOUT", 4.0)
+    monkeypatch.setattr("gateway.upstream.iam_client.TIMEOUT", 4.0)
     monkeypatch.setattr("gateway.upstream.bodies.ERROR_BODY_TIMEOUT", 3600.0)
     iam.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL))
     gateway = await serve()

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_TIMEOUT, GatewayError
-from gateway.core.iam import IamUser, IssuedToken, describe, is_refusal, read_issued_token
+from gateway.core.iam_messages import IamUser, IssuedToken, describe, is_refusal, read_issued_token
 from gateway.core.status import read_error
-from gateway.credentials import iam as credentials
-from gateway.credentials.iam import IamToken, renewal_delay, retry_delay
+from gateway.credentials import iam_token as credentials
+from gateway.credentials.iam_token import IamToken, renewal_delay, retry_delay
 from gateway.metrics import Metrics
-from gateway.upstream.iam import IamClient
+from gateway.upstream.iam_client import IamClient
 from gateway.upstream.tls import UpstreamTls
 
 USER = IamUser("robot", "canary pass\"word'|镜", "acme", "cn-north-4")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.iam import IssuedToken
+from gateway.core.iam_messages import IssuedToken
 from gateway.credentials.access_key import AccessKey, AccessKeySigner
 from gateway.credentials.base import Credential
-from gateway.credentials.iam import IamToken
+from gateway.credentials.iam_token import IamToken
 from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
 from gateway.metrics import Metrics
 

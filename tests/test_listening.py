@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from commands import PATIENCE, Start
-from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
 from gateway.settings.addresses import collide
 from gateway.settings.model import Settings
+from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import ScriptedUpstream

@@ -16,7 +16,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET
 from gateway.core.stream import StreamAssembler
-from gateway.server.paging import Fetch, PageReader
+from gateway.listing.prefetching import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
 
 

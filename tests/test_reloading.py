@@ -34,8 +34,9 @@ from certificates import (
 )
 from gateway.files import reloading as reloading_module
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import BadFileError, Reloading, read_file
+from gateway.files.reloading import Reloading, read_file
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 from patience import AGES
 
 CANARY = b"canary-4711"

@@ -16,17 +16,17 @@ from failures import failure_of
 from gateway.core.convert import PageConverter, RowPage
 from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
-from gateway.core.iam import IssuedToken
+from gateway.core.iam_messages import IssuedToken
 from gateway.core.pager import Pager
 from gateway.core.status import RATE_LIMITED
 from gateway.core.stream import FIRST_MESSAGE_BYTES, StreamAssembler
-from gateway.credentials.iam import IamToken
+from gateway.credentials.iam_token import IamToken
+from gateway.listing import fetching
+from gateway.listing.prefetching import Fetch, PageReader
 from gateway.metrics import Metrics
 from gateway.reliability.byte_budget import ByteBudget, Share
 from gateway.reliability.flights import Flights
 from gateway.reliability.progress import Deadline, Progress
-from gateway.server import fetching
-from gateway.server.paging import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import AGES, HOUR, Advance, Clock

@@ -16,13 +16,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from conftest import Connect
 from failures import failure_of, read_failure
+from gateway.background import background
 from gateway.core.errors import GatewayError
-from gateway.server.background import background
-from gateway.server.errors import ListenError
 from gateway.server.gateway import Gateway
 from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.server.standing import StandingCalls
 from gateway.settings.model import Settings
+from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import PATIENT, until

@@ -36,11 +36,11 @@ from certificates import (
     tls_upstream,
 )
 from failures import failure_of, read_failure
-from gateway.files.reloading import BadFileError
 from gateway.metrics import Metrics
 from gateway.server.gateway import Gateway
 from gateway.server.tls import ServerTls
 from gateway.settings.model import Settings
+from gateway.start_errors import BadFileError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import PATIENT, until

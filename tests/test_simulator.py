@@ -22,7 +22,7 @@ from gateway.core.filter import Dialect, Page, RepoQuery, request_target
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import PARTNER, Repository, default_repositories, load_repositories
-from gateway.simulator.errors import Rejection, Shape
+from gateway.simulator.error_answers import Rejection, Shape
 from gateway.swr.v1.repos_pb2 import ListReposResponse
 from steps import run
 

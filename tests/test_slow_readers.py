@@ -14,9 +14,10 @@ import pytest
 from gateway.core.convert import RowPage
 from gateway.core.filter import Page
 from gateway.core.stream import FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamAssembler
+from gateway.listing import conversions as converting
+from gateway.listing.conversions import Conversions
 from gateway.reliability.byte_budget import ByteBudget
-from gateway.server import converting, waiting
-from gateway.server.converting import Conversions
+from gateway.server import waiting
 from gateway.server.gateway import Gateway
 from gateway.server.guard import STANDS_STILL
 from gateway.settings.model import Settings

@@ -22,8 +22,8 @@ from gateway.core.convert import RowPage
 from gateway.core.filter import Page
 from gateway.core.rows import Identity
 from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
+from gateway.listing.prefetching import Fetch, PageReader
 from gateway.server.gateway import Gateway
-from gateway.server.paging import Fetch, PageReader
 from gateway.settings.model import Settings
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories

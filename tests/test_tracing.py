@@ -15,10 +15,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from conftest import Connect, settled_stub
 from failures import failure_of
-from gateway.server import spans
-from gateway.server.errors import TracingError
+from gateway.start_errors import TracingError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.telemetry import spans
 from patience import HOUR
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 

@@ -30,8 +30,8 @@ from certificates import (
 )
 from conftest import Connect
 from failures import Failure, failure_of
-from gateway.files.reloading import BadFileError
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream.tls import UpstreamTls

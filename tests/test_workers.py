@@ -31,15 +31,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from certificates import CA, Folder, issue, pem_of
 from commands import Command, Start, starter, with_constants
 from gateway import __version__
-from gateway.server.errors import ListenError
 from gateway.settings.model import Settings
+from gateway.start_errors import ListenError, WorkerError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.workers import channel as channel_module
 from gateway.workers import process as process_module
 from gateway.workers import supervisor as supervisor_module
 from gateway.workers.channel import Channel
-from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
 from gateway.workers.supervisor import Supervisor
 from patience import AGES, HOUR, PATIENT, Advance, until

@@ -120,7 +120,7 @@ def with_callee(run: Callable[..., None]) -> Callable[..., None]:
 def _credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
     # To look at certificates takes libraries that a connection without them does not wait for.
     from gateway.files.certificates import KeyUse, read_authorities, read_key_pair  # noqa: PLC0415
-    from gateway.files.reloading import BadFileError  # noqa: PLC0415
+    from gateway.start_errors import BadFileError  # noqa: PLC0415
 
     def read(path: Path) -> bytes:
         """Whatever can be read: a shell's `<(...)` is a pipe."""

@@ -10,9 +10,9 @@ import click
 
 from gateway.cli.options import SettingsCommand, with_settings
 from gateway.core.errors import GatewayError
-from gateway.files.reloading import BadFileError
 from gateway.settings.environment import find_notes
 from gateway.settings.model import SECRETS, Auth, Settings
+from gateway.start_errors import BadFileError
 
 
 @click.command("check-config", cls=SettingsCommand)

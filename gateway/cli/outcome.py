@@ -7,7 +7,7 @@ import grpc
 from gateway.cli.failure import failure_as_text
 from gateway.cli.remedies import remedy
 from gateway.client import CallError
-from gateway.client.errors import to_call_error
+from gateway.client.call_error import to_call_error
 from gateway.core.errors import GatewayError
 from gateway.core.rpc_status import to_rpc_status
 from gateway.server.preflight import Outcome

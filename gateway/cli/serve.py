@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.options import SettingsCommand, with_settings
-from gateway.files.reloading import BadFileError
 from gateway.logs import configure_logging
-from gateway.server.errors import StartError
 from gateway.settings.environment import find_notes
 from gateway.settings.model import Settings
+from gateway.start_errors import StartError, WorkerError
 from gateway.stderr import queue_stderr
-from gateway.workers.errors import WorkerError
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
@@ -44,10 +42,10 @@ def command(settings: Settings) -> None:
         _log.warning(note)
     try:
         asyncio.run(_serve(settings))
-    except (StartError, BadFileError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
     except (WorkerError, asyncio.CancelledError):
+        sys.exit(1)
+    except StartError as error:
+        click.echo(f"error: {error}", err=True)
         sys.exit(1)
 
 

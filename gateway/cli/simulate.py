@@ -18,7 +18,7 @@ from gateway.settings.names import flag
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
-from gateway.simulator.errors import Rejection, Shape
+from gateway.simulator.error_answers import Rejection, Shape
 
 # Where the first is given, the second must be.
 _TOGETHER = (

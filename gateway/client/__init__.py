@@ -10,9 +10,9 @@ Example::
 
 from __future__ import annotations
 
+from gateway.client.call_error import CallError
 from gateway.client.channel import SERVICE_CONFIG
 from gateway.client.client import DEFAULT_LIMIT, Client
-from gateway.client.errors import CallError
 from gateway.client.faults import ConnectionFault
 from gateway.client.resume import MAX_RESUMES
 from gateway.core.errors import Violation

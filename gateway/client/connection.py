@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from gateway.client.errors import CallError, to_call_error
+from gateway.client.call_error import CallError, to_call_error
 from gateway.client.faults import ConnectionFault
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 

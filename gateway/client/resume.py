@@ -8,8 +8,8 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeAlias
 
+from gateway.client.call_error import CallError
 from gateway.client.connection import Connection
-from gateway.client.errors import CallError
 from gateway.swr.v1 import repos_pb2
 
 # Resumes in a row that lead no further.

@@ -10,8 +10,9 @@ from pathlib import Path
 from gateway.core.errors import CREDENTIAL_MISSING, GatewayError
 from gateway.core.tokens import CALLER_TOKEN, is_token
 from gateway.credentials.base import Credential, SignIn, with_token
-from gateway.files.reloading import BadFileError, Reloading, read_file
+from gateway.files.reloading import Reloading, read_file
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 
 _NOTHING = SignIn()
 

@@ -13,7 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway.files.reloading import BadFileError, read_file
+from gateway.files.reloading import read_file
+from gateway.start_errors import BadFileError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 
 Value = TypeVar("Value")
 _Version: TypeAlias = tuple[tuple[int, int, int, int], ...]
@@ -26,20 +27,6 @@ HANGS_AFTER = 10.0
 MOST_BYTES = 4 * 2**20
 
 _log = logging.getLogger(__name__)
-
-
-class BadFileError(Exception):
-    """A file that cannot be used.
-
-    Attributes:
-        path: Which one.
-        problem: What is wrong with it, in words that show nothing of what it holds.
-    """
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path = path
-        self.problem = problem
 
 
 def read_file(path: Path) -> bytes:

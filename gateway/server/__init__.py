@@ -1,4 +1,4 @@
-"""The callers' side: the gRPC server, what it serves, and the guard around all of it.
+"""The callers' side: the gRPC server, what it serves, and the interceptor around all of it.
 
 Of what serves, only this room knows grpc.
 """

@@ -9,24 +9,24 @@ from collections.abc import Awaitable, Callable
 
 from gateway.core.breaker import Rules, State
 from gateway.core.circuits import Circuits
-from gateway.core.iam import IamUser
+from gateway.core.iam_messages import IamUser
 from gateway.core.retry import CommonRetryBudget, RetryBudget
 from gateway.core.tenants import Tenants
 from gateway.credentials.access_key import AccessKey, AccessKeySigner
 from gateway.credentials.base import Credential
-from gateway.credentials.iam import IamToken
+from gateway.credentials.iam_token import IamToken
 from gateway.credentials.tokens import CallerToken, NoCredential, StaticToken, TokenFile
+from gateway.listing.conversions import Conversions
+from gateway.listing.fetching import PageFetcher, Protection
+from gateway.listing.pages import ListedPages
 from gateway.metrics import Metrics
 from gateway.reliability.byte_budget import ByteBudget
 from gateway.reliability.cache import PageCache
 from gateway.reliability.flights import Flights
 from gateway.reliability.turns import Turns
-from gateway.server.converting import Conversions
-from gateway.server.fetching import PageFetcher, Protection
-from gateway.server.pages import ListedPages
 from gateway.server.tls import ServerTls
 from gateway.settings.model import Auth, Settings
-from gateway.upstream.iam import IamClient
+from gateway.upstream.iam_client import IamClient
 from gateway.upstream.tls import UpstreamTls
 
 # Of the time that a request may take. With less, as behind a long wait for a token, none might have answered.

@@ -13,10 +13,11 @@ import grpc
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.background import background
 from gateway.core.convert import PageConverter
+from gateway.listing.conversions import Conversions
+from gateway.listing.fetching import PageFetcher
 from gateway.metrics import Family, Metrics
-from gateway.server.access_log import AccessLog
-from gateway.server.admin import Admin
 from gateway.server.assembly import (
     circuit_remark,
     make_credential,
@@ -26,24 +27,23 @@ from gateway.server.assembly import (
     server_tls,
     upstream_tls,
 )
-from gateway.server.background import background
 from gateway.server.connections import count_connections
-from gateway.server.converting import Conversions
-from gateway.server.fetching import PageFetcher
 from gateway.server.guard import LAST_WORD, Guard
 from gateway.server.health import HealthServicer
-from gateway.server.heart import Heart
 from gateway.server.listening import listen
 from gateway.server.lost_answers import count_lost_answers
-from gateway.server.observer import Observer
 from gateway.server.options import server_options
 from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
 from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
 from gateway.server.tls import AllowedCallers
-from gateway.server.tracing import open_tracing
 from gateway.settings.model import Settings
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.admin import Admin
+from gateway.telemetry.loop_monitor import Heart
+from gateway.telemetry.observer import Observer
+from gateway.telemetry.tracing import open_tracing
 from gateway.upstream.client import UpstreamClient
 
 _log = logging.getLogger(__name__)

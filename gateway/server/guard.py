@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeAlias
 import grpc
 
 from gateway.metrics import Metrics
-from gateway.server.observer import Observer
 from gateway.server.serving import Context, ServedCall, ServedCalls, arrived_with
 from gateway.settings.model import WRITE_TIMEOUT
+from gateway.telemetry.observer import Observer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Admit: TypeAlias = Callable[[Context], None]

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from gateway.server.servicer import SERVICE_NAME
+from gateway.core.service import SERVICE_NAME
 from gateway.server.standing import StandingCalls
 
 SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import grpc
 
-from gateway.server.errors import ListenError
 from gateway.server.socket_file import check_socket_file
 from gateway.server.starting import start_whole
 from gateway.server.tls import ServerTls
+from gateway.start_errors import ListenError
 
 
 async def listen(server: grpc.aio.Server, addresses: tuple[str, ...], tls: ServerTls | None) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from gateway.core.errors import GatewayError
 from gateway.core.filter import RepoQuery, read_list_request, request_target
 from gateway.core.tokens import CALLER_TOKEN
 from gateway.credentials.base import SignIn, with_token
+from gateway.listing.conversions import Conversions
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress
 from gateway.server.assembly import make_credential, make_iam_client, upstream_tls
-from gateway.server.converting import Conversions
 from gateway.settings.model import Auth, Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.upstream.client import UpstreamClient

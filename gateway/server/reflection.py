@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gateway.server.servicer import SERVICE_NAME
+from gateway.core.service import SERVICE_NAME
 from gateway.server.standing import StandingCalls
 
 # Served but not listed: the descriptors of v1 are in no package, so a client that asked for them would get none.

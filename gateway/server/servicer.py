@@ -13,20 +13,18 @@ from gateway.core.convert import RowPage
 from gateway.core.errors import DEADLINE_EXCEEDED, GatewayError
 from gateway.core.filter import Dialect, Page, read_list_request, read_stream_request, request_target
 from gateway.core.retry import LEAST_TIME
+from gateway.core.service import SERVICE_NAME
 from gateway.core.stream import StreamAssembler
+from gateway.listing.conversions import Conversions
+from gateway.listing.fetching import PageFetcher
+from gateway.listing.pages import ListedPages
+from gateway.listing.prefetching import Fetch, PageReader
 from gateway.reliability.byte_budget import ByteBudget, Share
 from gateway.reliability.progress import Deadline, Progress, within
 from gateway.reliability.turns import Turn
-from gateway.server.call import REQUEST_ID, current_call
-from gateway.server.converting import Conversions
-from gateway.server.fetching import PageFetcher
-from gateway.server.pages import ListedPages
-from gateway.server.paging import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
+from gateway.telemetry.call import REQUEST_ID, current_call
 from gateway.upstream.client import Answer
-
-SERVICE = repos_pb2.DESCRIPTOR.services_by_name["RepoService"]
-SERVICE_NAME = SERVICE.full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -31,11 +31,12 @@ from gateway.core.errors import (
 )
 from gateway.core.rpc_status import to_rpc_status
 from gateway.metrics import Metrics
-from gateway.server.call import REQUEST_ID, Call, begin_call
 from gateway.server.lost_answers import is_lost
-from gateway.server.observer import Observer
-from gateway.server.tracing import NoTracing
+from gateway.server.peer import peer_name
 from gateway.server.waiting import CallerWaits
+from gateway.telemetry.call import REQUEST_ID, Call, begin_call
+from gateway.telemetry.observer import Observer
+from gateway.telemetry.tracing import NoTracing
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class ServedCall:
         error = self._error_for(exception, call) if exception else None
         code = error.cause.code if error else self._code_for(exception)
         try:
-            self._calls.observer.end(call, code, error, self._context)
+            self._calls.observer.end(call, code, error, lambda: peer_name(self._context))
         except Exception:  # noqa: BLE001 - nothing that only tells of a call may fail it
             _log.exception("call %s is not in metrics, log and traces in full", call.request_id)
         if error is not None:

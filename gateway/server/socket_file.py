@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from gateway.server.errors import ListenError
+from gateway.start_errors import ListenError
 
 # What a connection meets where nobody serves: no such file, no such folder, or a file that a process left behind.
 _NOT_SERVED = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)

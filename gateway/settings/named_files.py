@@ -11,9 +11,10 @@ from typing import Any
 
 from gateway.credentials.tokens import read_token
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import BadFileError, read_file
+from gateway.files.reloading import read_file
 from gateway.settings.given import Given
 from gateway.settings.model import Auth
+from gateway.start_errors import BadFileError
 from gateway.upstream.tls import authorities_context
 
 LONGEST_SHOWN_PATH = 255

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.core.iam import SUBJECT_TOKEN_HEADER
+from gateway.core.iam_messages import SUBJECT_TOKEN_HEADER
 from gateway.core.signature import ALGORITHM, DATE_FORMAT, DATE_HEADER, sign
 
 # As the cloud's API gateway has them.

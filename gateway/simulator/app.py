@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.core.iam import TOKENS_PATH
+from gateway.core.iam_messages import TOKENS_PATH
 from gateway.simulator.access import Access, Doorkeeper
 from gateway.simulator.data import Repository
-from gateway.simulator.errors import REQUEST_ID, Rejection, Shape, error_response, rejection_response
+from gateway.simulator.error_answers import REQUEST_ID, Rejection, Shape, error_response, rejection_response
 from gateway.simulator.oddities import spell_oddly
 from gateway.simulator.query import BadQueryError, Filter, Query, read_query
 

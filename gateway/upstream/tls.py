@@ -6,8 +6,9 @@ import ssl
 from pathlib import Path
 
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import BadFileError, Reloading
+from gateway.files.reloading import Reloading
 from gateway.metrics import Metrics
+from gateway.start_errors import BadFileError
 
 NAME = "upstream_tls"
 

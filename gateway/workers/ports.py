@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from gateway.server.errors import ListenError
+from gateway.start_errors import ListenError
 
 
 class SharedPorts:

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from gateway.background import begin
 from gateway.metrics import Family
-from gateway.server.background import begin
 from gateway.settings.model import Settings
 from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, Told, decode_told, encode, open_pair
 

@@ -14,14 +14,14 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from gateway.background import begin
 from gateway.metrics import supervisor_families
-from gateway.server.admin import Admin
-from gateway.server.background import begin
-from gateway.server.heart import DEAD_AFTER
 from gateway.settings.model import Settings
+from gateway.start_errors import WorkerError
+from gateway.telemetry.admin import Admin
+from gateway.telemetry.loop_monitor import DEAD_AFTER
 from gateway.workers.channel import Order
 from gateway.workers.counts import Totals
-from gateway.workers.errors import WorkerError
 from gateway.workers.ports import SharedPorts
 from gateway.workers.process import LEAVE_TIMEOUT, Worker, leave, start_worker, starts
 

@@ -17,14 +17,13 @@ from contextlib import AsyncExitStack
 
 import click
 
-from gateway.files.reloading import BadFileError
+from gateway.background import background
 from gateway.logs import configure_logging
-from gateway.server.background import background
-from gateway.server.errors import StartError
 from gateway.server.gateway import Gateway
-from gateway.server.heart import BEAT
 from gateway.settings.model import Settings
+from gateway.start_errors import StartError
 from gateway.stderr import queue_stderr
+from gateway.telemetry.loop_monitor import BEAT
 from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, decode_command, encode, read_first
 
 # How often it tells what it counted without being asked: what was counted since then is lost with a process that is
@@ -43,7 +42,7 @@ def main(number: int, descriptor: int) -> None:
     configure_logging(settings.log_level, settings.log_format, worker=number)
     try:
         asyncio.run(_work(settings, end))
-    except (StartError, BadFileError) as error:
+    except StartError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except asyncio.CancelledError:

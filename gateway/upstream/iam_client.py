@@ -10,7 +10,14 @@ import aiohttp
 from yarl import URL
 
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_TIMEOUT, GatewayError
-from gateway.core.iam import NO_TOKEN, SUBJECT_TOKEN_HEADER, TOKENS_PATH, IamUser, IssuedToken, read_issued_token
+from gateway.core.iam_messages import (
+    NO_TOKEN,
+    SUBJECT_TOKEN_HEADER,
+    TOKENS_PATH,
+    IamUser,
+    IssuedToken,
+    read_issued_token,
+)
 from gateway.core.status import read_error
 from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.faults import to_gateway_error

@@ -14,8 +14,8 @@ from wsgiref.simple_server import make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from gateway.server.admin_http import AdminHandler, AdminServer, AdminServerV6
-from gateway.server.errors import ListenError
+from gateway.start_errors import ListenError
+from gateway.telemetry.admin_http import AdminHandler, AdminServer, AdminServerV6
 
 _METHODS = ("GET", "HEAD")
 

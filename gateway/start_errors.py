@@ -1,10 +1,33 @@
-"""What keeps a gateway from starting."""
+"""Errors that stop a start."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class StartError(Exception):
     """A gateway that cannot start; the text is for operators, and names the setting."""
+
+
+class BadFileError(StartError):
+    """A file cannot be used; one that is read again later is no reason to stop, and keeps what it had.
+
+    Attributes:
+        path: Which one.
+        problem: What is wrong with it, in words that show nothing of what it holds.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class WorkerError(StartError):
+    """The first worker did not start. It has said why itself, unless it took too long."""
+
+    def __init__(self) -> None:
+        super().__init__("the first worker did not start")
 
 
 class TracingError(StartError):

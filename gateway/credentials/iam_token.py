@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GATEWAY_INTERNAL, GatewayError
-from gateway.core.iam import IssuedToken, describe, is_refusal
+from gateway.core.iam_messages import IssuedToken, describe, is_refusal
 from gateway.credentials.base import Credential, SignIn, with_token
 from gateway.metrics import Metrics
 

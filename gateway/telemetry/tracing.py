@@ -1,7 +1,7 @@
 """The traces that calls are part of: what the servicer and the fetcher tell of them, and nothing that costs.
 
 Where no exporter is named there are no spans, and a caller's trace goes upstream as it came; the spans are made in
-gateway.server.spans.
+gateway.telemetry.spans.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.core.trace_context import TraceContext, read_trace_context
-from gateway.server.errors import TracingError
 from gateway.settings.environment import TRACES_EXPORTER
+from gateway.start_errors import TracingError
 
 
 class AttemptTrace(Protocol):
@@ -100,7 +100,7 @@ def open_tracing(origin: str) -> Tracing:
     """
     if os.environ.get(TRACES_EXPORTER) != "otlp" or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoTracing()
-    from gateway.server.spans import Spans  # noqa: PLC0415 - an extra, which may not be installed
+    from gateway.telemetry.spans import Spans  # noqa: PLC0415 - an extra, which may not be installed
 
     try:
         return Spans(origin)

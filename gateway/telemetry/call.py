@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gateway.core.tenants import Tenant
 from gateway.credentials.base import Credential
 from gateway.reliability.progress import Spent
-from gateway.server.tracing import CallTrace, Tracing
+from gateway.telemetry.tracing import CallTrace, Tracing
 
 REQUEST_ID = "x-request-id"
 

@@ -26,8 +26,8 @@ from gateway.credentials.base import Credential, SignIn
 from gateway.metrics import Metrics
 from gateway.reliability.progress import Deadline, Progress
 from gateway.reliability.turns import Turn, Turns
-from gateway.server.call import Call
-from gateway.server.tracing import AttemptTrace
+from gateway.telemetry.call import Call
+from gateway.telemetry.tracing import AttemptTrace
 from gateway.upstream.client import Answer, HeldUpError, StaleConnectionError, UpstreamClient
 from gateway.upstream.session import host_and_port
 

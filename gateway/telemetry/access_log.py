@@ -15,7 +15,7 @@ from google.rpc import code_pb2
 
 from gateway.core.errors import GatewayError
 from gateway.metrics import Metrics
-from gateway.server.call import Call
+from gateway.telemetry.call import Call
 
 _log = logging.getLogger(__name__)
 

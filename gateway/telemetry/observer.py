@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import grpc
 from google.rpc import code_pb2
 
 from gateway.core.errors import GATEWAY_OVERLOADED, GatewayError
+from gateway.core.service import METHODS, SERVICE_NAME
 from gateway.metrics import Metrics
-from gateway.server.access_log import AccessLog
-from gateway.server.call import Call, begin_call
-from gateway.server.servicer import SERVICE, SERVICE_NAME
-from gateway.server.tracing import NoTracing, Tracing
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.call import Call, begin_call
+from gateway.telemetry.tracing import NoTracing, Tracing
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-METHODS = tuple(method.full_name.replace(f"{SERVICE_NAME}.", f"{SERVICE_NAME}/") for method in SERVICE.methods)
 # Statuses that are the service's fault.
 FAULTS = (
     code_pb2.UNAVAILABLE,
@@ -64,14 +60,14 @@ class Observer:
         tracing = self._tracing if method.startswith(_OURS) else _no_tracing
         return begin_call(method, metadata, tracing)
 
-    def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
+    def end(self, call: Call, code: int, error: GatewayError | None, caller: Callable[[], str]) -> None:
         """End it.
 
         Args:
             call: The call.
             code: A number of google.rpc.Code.
             error: Why it failed, where we know.
-            context: Of the call.
+            caller: Returns what the caller's certificate calls it.
         """
         seconds = time.perf_counter() - call.began
         duration, sent, received = self._ended_series(call.method, code)
@@ -86,7 +82,7 @@ class Observer:
             self._metrics.call_failures.labels(call.method, error.cause.reason).inc()
         call.trace.end(code, error.cause.reason if error else "")
         level = logging.INFO if call.method.startswith(_OURS) else logging.DEBUG
-        self._access_log.write(call, seconds, code, error, lambda: _caller(context), level)
+        self._access_log.write(call, seconds, code, error, caller, level)
 
     def drop(self, method: str) -> None:
         """Count a call that was given up behind its end, because its caller took neither reply nor status."""
@@ -112,10 +108,3 @@ class Observer:
             duration, sent, received = (family.labels(method, code_pb2.Code.Name(code)) for family in families)
             series = self._ended[method, code] = duration, sent, received
         return series
-
-
-def _caller(context: Context) -> str:
-    """Return what the caller's certificate calls it: a SPIFFE id, else its first name; empty without one."""
-    shown = context.auth_context()
-    names = (*shown.get("peer_spiffe_id", ()), *shown.get("peer_dns", ()), *shown.get("x509_common_name", ()))
-    return names[0].decode(errors="replace") if names else ""

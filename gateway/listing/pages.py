@@ -12,13 +12,13 @@ from gateway.core.convert import SerializedPage
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import Dialect, RepoQuery, request_target
 from gateway.credentials.base import Credential
+from gateway.listing.conversions import Conversions
+from gateway.listing.fetching import PageFetcher
 from gateway.metrics import Metrics
 from gateway.reliability.cache import CachedPage, PageCache
 from gateway.reliability.flights import Flights
 from gateway.reliability.progress import Deadline, Progress, within
-from gateway.server.call import Call
-from gateway.server.converting import Conversions
-from gateway.server.fetching import PageFetcher
+from gateway.telemetry.call import Call
 
 CACHE_CONTROL = "cache-control"
 NO_CACHE = "no-cache"
