@@ -86,7 +86,7 @@ class Metrics:
         resends: Those that were sent again over a fresh connection because a kept one was stale, by the `cause`.
         discarded: Kept connections that were closed because something arrived on them without a request.
         retries_refused: Those that were not, because the budget was spent.
-        shared_calls: Calls that joined the upstream request of an identical one.
+        coalesced_calls: Calls that joined the upstream request of an identical one.
         cached_pages: Replies that were remembered ones, by `how`: `hit` or `stale`.
     """
 
@@ -161,8 +161,8 @@ class Metrics:
         self.discarded = self._counter(
             "swr_gateway_upstream_discarded_connections", "Kept connections on which something arrived unasked."
         )
-        self.shared_calls = self._counter(
-            "swr_gateway_shared_calls", "Calls that joined the request of an identical one."
+        self.coalesced_calls = self._counter(
+            "swr_gateway_coalesced_calls", "Calls that joined the request of an identical one."
         )
         self.cached_pages = self._counter("swr_gateway_cached_pages", "Replies that were remembered ones.", "how")
         self.token_renewals = self._counter("swr_gateway_token_renewals", "Tokens asked of IAM.", "result")

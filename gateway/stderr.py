@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import TextIO
 
 # Texts that wait to be written; one of `logging` is a line.
-MOST_WAITING = 4096
+MAX_WAITING = 4096
 # Seconds in which what waits is written at the end of the process.
 EXIT_WAIT = 2.0
 
@@ -54,7 +54,7 @@ class QueuedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Leave a text to be written."""
         encoded = text.encode(self.encoding, "backslashreplace")
-        if self._waiting.qsize() < MOST_WAITING:
+        if self._waiting.qsize() < MAX_WAITING:
             self._waiting.put(encoded)
         else:
             self.dropped += 1

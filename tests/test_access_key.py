@@ -23,7 +23,7 @@ from failures import Failure, failure_of
 from gateway.core.filter import Dialect
 from gateway.core.signature import sign, write_date
 from gateway.credentials.access_key import AccessKey, AccessKeySigner
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import Repository
 from gateway.swr.v1 import repos_pb2
@@ -65,7 +65,7 @@ def repositories(*names: str) -> list[Repository]:
 async def locked(*names: str, **access: Any) -> AsyncIterator[Door]:
     """Run an embedded upstream that lets in who signs with the key, with repositories of these names."""
     door = Door()
-    app = make_app(repositories(*(names or ("nginx",))), doorkeeper=Doorkeeper(Access(**KEY | access), door.now))
+    app = make_app(repositories(*(names or ("nginx",))), authenticator=Authenticator(Access(**KEY | access), door.now))
     app.middlewares.append(door.note)
     async with running(app) as door.url:
         yield door
@@ -207,7 +207,7 @@ async def test_a_key_is_never_shown(
     assert failure.message.startswith("bad: SDK-HMAC-SHA256 Access=***, ")
     key = AccessKey(NAME, SECRET, "STcanary")
     signer = AccessKeySigner(key, upstream.url)
-    shown = f"{failure} {caplog.text} {key!r} {signer!r} {await signer.sign_in(REPOS, {})!r}"
+    shown = f"{failure} {caplog.text} {key!r} {signer!r} {await signer.auth_headers(REPOS, {})!r}"
     assert "canary" not in shown
     assert request_signature(upstream) not in shown
 
@@ -216,7 +216,7 @@ def request_signature(upstream: ScriptedUpstream) -> str:
     return upstream.requests[0].headers["authorization"].rpartition("=")[2]
 
 
-# The signer and the doorkeeper, face to face
+# The signer and the authenticator, face to face
 
 
 async def status_of(url: str, headers: Mapping[str, str], target: str = REPOS) -> int:
@@ -238,8 +238,8 @@ def signed(headers: Mapping[str, str], target: str = REPOS, **other: str) -> dic
 async def test_a_clock_may_be_off_by_less_than_15_minutes(minutes: int) -> None:
     async with locked() as door:
         signer = AccessKeySigner(AccessKey(NAME, SECRET), door.url, lambda: door.opened + minutes * MINUTE)
-        sign_in = await signer.sign_in(REPOS, {})
-        assert await status_of(door.url, sign_in.headers) == (200 if abs(minutes) < 15 else 401)
+        auth_headers = await signer.auth_headers(REPOS, {})
+        assert await status_of(door.url, auth_headers.headers) == (200 if abs(minutes) < 15 else 401)
 
 
 async def test_the_host_need_not_be_signed() -> None:

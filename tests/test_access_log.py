@@ -17,12 +17,13 @@ import pytest
 from certificates import CA, Folder, issue, issue_named, pem_of
 from conftest import settled_stub
 from failures import failure_of, read_failure
+from gateway.core.convert import SerializedPage
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.trace_context import TraceContext
 from gateway.logs import ConsoleFormatter, JsonFormatter
 from gateway.metrics import Metrics
-from gateway.reliability import progress
-from gateway.reliability.progress import Spent
+from gateway.reliability import timings
+from gateway.reliability.cache import CacheHit, CacheStatus
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -61,7 +62,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock by which gateways measure how long the parts of a call take."""
     clock = Clock()
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(timings, "time", SimpleNamespace(perf_counter=clock))
     return clock
 
 
@@ -233,8 +234,11 @@ async def test_a_caller_with_a_certificate_is_named(upstream: ScriptedUpstream, 
 
 def test_every_member_of_a_line_is_explained(lines: Lines) -> None:
     call = begin_call(LIST, (), NoTracing())
-    call.rows, call.from_cache, call.trace = 1, "hit", PassedOn(TraceContext(TRACE, {}, sampled=True))
-    call.spent.add(Spent(attempts=1, status=200, queued=1.0, fetching=1.0, converting=1.0))
+    call.rows, call.trace = 1, PassedOn(TraceContext(TRACE, {}, sampled=True))
+    call.cache_hit = CacheHit(SerializedPage(b""), CacheStatus.HIT, age=1)
+    call.timings.attempts, call.timings.status = 1, 200
+    for stopwatch in (call.timings.queued, call.timings.fetching, call.timings.converting):
+        stopwatch.add(1.0)
     log, error = AccessLog(Metrics(), Clock()), GatewayError(UPSTREAM_TIMEOUT, phase="headers")
     log._failed._dropped = 1
     log.write(call, 1.0, 14, error, lambda: "a.example", logging.INFO)

@@ -31,7 +31,7 @@ from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import admin_http
 from gateway.telemetry import loop_monitor as heart
 from gateway.telemetry.admin import Admin, Texts
-from gateway.telemetry.loop_monitor import Heart
+from gateway.telemetry.loop_monitor import LoopMonitor
 from patience import AGES, PATIENT, Clock, let_pass, until
 from scripted_upstream import ScriptedUpstream
 
@@ -53,7 +53,7 @@ def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
 
 
 def operators(address: str = "127.0.0.1:0", problems: Texts = tuple) -> Admin:
-    return Admin(address, Metrics().registry, problems=problems, hindrances=tuple, remarks=tuple)
+    return Admin(address, Metrics().registry, problems=problems, not_ready_reasons=tuple, notes=tuple)
 
 
 async def test_a_gateway_that_serves_is_live_and_ready(upstream: ScriptedUpstream) -> None:
@@ -123,8 +123,8 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
     clock = Clock()
     monkeypatch.setattr(heart, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(heart, "BEAT", 0.0)
-    beating = Heart(Metrics())
-    task = asyncio.create_task(beating.keep_beating())
+    beating = LoopMonitor(Metrics())
+    task = asyncio.create_task(beating.run())
     async with operators(problems=beating.problems) as running:
         clock.now += heart.DEAD_AFTER
         assert ask(running.address, "/livez")[0] == 200  # no turn of the loop in here
@@ -153,7 +153,7 @@ async def test_lateness_of_the_loop_is_observed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(heart, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(heart, "BEAT", 0.0)
     metrics = Metrics()
-    task = asyncio.create_task(Heart(metrics).keep_beating())
+    task = asyncio.create_task(LoopMonitor(metrics).run())
     await asyncio.sleep(0)
     before = metrics.registry.get_sample_value("swr_gateway_event_loop_lag_seconds_sum")
     clock.now += 7.0
@@ -230,7 +230,7 @@ async def test_nobody_who_is_silent_keeps_others_waiting(monkeypatch: pytest.Mon
 async def test_threads_are_bounded_and_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", AGES)
     monkeypatch.setattr(admin_http, "ROOM_TIMEOUT", AGES)
-    monkeypatch.setattr(admin_http, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(admin_http, "MAX_CONNECTIONS", 4)
     before = threading.active_count()
     async with operators() as running:
         with ExitStack() as stack:
@@ -241,7 +241,7 @@ async def test_threads_are_bounded_and_the_oldest_makes_room(monkeypatch: pytest
 
 
 async def test_where_no_thread_can_be_had_the_client_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_http, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(admin_http, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(admin_http, "ROOM_TIMEOUT", 0.0)
     busy, release = threading.Event(), threading.Event()
 

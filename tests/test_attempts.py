@@ -25,7 +25,8 @@ from gateway.core import breaker, retry
 from gateway.core.errors import GatewayError
 from gateway.core.retry import RetryBudget
 from gateway.core.signature import sign
-from gateway.reliability.progress import Deadline, Progress, within
+from gateway.reliability.deadline import Deadline
+from gateway.reliability.progress import Progress, within
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -406,8 +407,8 @@ async def test_an_exceeded_deadline_tells_its_attempts() -> None:
     # Of the callee alone: grpc has the same deadline, and is often faster to tell.
     now = asyncio.get_running_loop().time()
     deadline = Deadline(now, by_caller=True)
-    progress = Progress(deadline)
-    progress.attempts = 2
+    progress = Progress(lambda: deadline)
+    progress.timings.attempts = 2
     with pytest.raises(GatewayError) as raised:
         await within(deadline, progress, asyncio.Event().wait())
     assert (raised.value.cause.reason, raised.value.attempts) == ("DEADLINE_EXCEEDED", 2)
@@ -605,7 +606,7 @@ async def test_a_shared_request_is_cut_off_by_the_one_who_left_last(
         first = served.list(str(number))
         await upstream.all_arrived(number + 1)
         second = asyncio.ensure_future(served.fail(str(number), timeout=HOUR / 2))
-        await served.until("shared_calls_total", number + 1)
+        await served.until("coalesced_calls_total", number + 1)
         first.cancel()
         await served.until_serving(1)
         advance(HOUR)

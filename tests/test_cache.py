@@ -18,20 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failures import failure_of
-from gateway.core.convert import PageConverter, SerializedPage
+from gateway.core.convert import SerializedPage
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import read_list_request
-from gateway.credentials.base import Credential, SignIn
+from gateway.credentials.base import AuthHeaders, Credential
 from gateway.credentials.tokens import NoCredential
-from gateway.listing.conversions import Conversions
-from gateway.listing.fetching import PageFetcher
-from gateway.listing.pages import ListedPages
+from gateway.listing.listing import Listing
 from gateway.metrics import Metrics
 from gateway.reliability import cache as module
 from gateway.reliability.cache import OVERHEAD, PageCache
-from gateway.reliability.progress import Deadline
-from gateway.server import assembly
-from gateway.server.assembly import make_pages, make_protection
+from gateway.reliability.deadline import Deadline
+from gateway.server import composition
+from gateway.server.composition import make_listing, make_policy
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -87,7 +85,7 @@ def test_a_page_is_fresh_then_stale_then_forgotten(
     fresh, kept = cache.fresh(b"key"), cache.stale(b"key")
     assert (fresh is not None, kept is not None) == found
     for cached in (fresh, kept):
-        assert cached is None or (cached.page, cache.age(cached)) == (PAGE, int(after))
+        assert cached is None or (cached.page, cached.age) == (PAGE, int(after))
 
 
 def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
@@ -98,7 +96,7 @@ def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
     clock.now += 9.0
     cached = cache.fresh(b"key")
     assert cached
-    assert (cached.page.message, cache.age(cached)) == (b"new", 9)
+    assert (cached.page.message, cached.age) == (b"new", 9)
 
 
 def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
@@ -106,7 +104,7 @@ def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
     cache.store(b"key", PAGE, clock.now - 9.0)
     cached = cache.fresh(b"key")
     assert cached
-    assert (cached.asked_at, cache.age(cached)) == (clock.now - 9.0, 9)
+    assert cached.age == 9
     clock.now += 1.0
     assert cache.fresh(b"key") is None
 
@@ -129,7 +127,7 @@ def test_a_page_stays_unless_one_comes_that_was_not_asked_for_before_it(
 def test_the_least_recently_used_page_goes_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, used: Callable[[PageCache, bytes], object]
 ) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 3 * ROOM)
+    monkeypatch.setattr(module, "MAX_BYTES", 3 * ROOM)
     cache = PageCache(10.0, 5.0, clock)
     for key in (b"a", b"b", b"c"):
         cache.store(key, PAGE, clock.now)
@@ -143,7 +141,7 @@ def test_the_least_recently_used_page_goes_first(
 def test_a_page_larger_than_its_share_is_not_kept_nor_is_the_one_before_it(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, room: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES_OF_ONE", room)
+    monkeypatch.setattr(module, "MAX_BYTES_OF_ONE", room)
     cache = PageCache(10.0, 5.0, clock)
     for key in (b"other", b"key"):
         cache.store(key, SerializedPage(b""), clock.now)
@@ -156,7 +154,7 @@ def test_a_page_larger_than_its_share_is_not_kept_nor_is_the_one_before_it(
 def test_a_page_larger_than_its_share_leaves_one_that_was_asked_for_later(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES_OF_ONE", ROOM - 1)
+    monkeypatch.setattr(module, "MAX_BYTES_OF_ONE", ROOM - 1)
     cache = PageCache(10.0, 5.0, clock)
     cache.store(b"key", SerializedPage(b""), clock.now)
     cache.store(b"key", PAGE, clock.now - 1.0)
@@ -177,8 +175,8 @@ def test_only_the_last_page_of_a_key_is_given_in_its_time_and_within_the_room(
 ) -> None:
     clock, last = Clock(), dict[bytes, tuple[SerializedPage, float]]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_BYTES", 3 * ROOM)
-        patch.setattr(module, "MOST_BYTES_OF_ONE", ROOM + 100)
+        patch.setattr(module, "MAX_BYTES", 3 * ROOM)
+        patch.setattr(module, "MAX_BYTES_OF_ONE", ROOM + 100)
         cache = PageCache(10.0, 5.0, clock)
         for number, (key, size, pause) in enumerate(stores):
             clock.now += pause
@@ -196,7 +194,7 @@ def test_another_thread_may_read_the_size_while_pages_come_and_go(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the operators' /metrics does."""
-    monkeypatch.setattr(module, "MOST_BYTES", 50 * ROOM)
+    monkeypatch.setattr(module, "MAX_BYTES", 50 * ROOM)
     cache, ended, wrong = PageCache(10.0, 5.0, clock), threading.Event(), list[Exception]()
 
     def watch() -> None:
@@ -262,7 +260,7 @@ async def remembering(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator
 @pytest.fixture(autouse=True)
 def clock_of_gateways(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let gateways remember by a clock that goes when it is told to."""
-    monkeypatch.setattr(assembly, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(composition, "time", SimpleNamespace(monotonic=clock))
 
 
 def named(*names: str) -> list[bytes]:
@@ -287,7 +285,7 @@ async def test_a_reply_is_given_again_for_its_time_and_says_so(
 
 
 async def test_time_passes_by_itself(upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "time", time)
+    monkeypatch.setattr(composition, "time", time)
     upstream.play(*named("first", "second"))
     async with remembering(upstream, cache_ttl="20ms") as gateway:
         assert await gateway.list() == ("first", "nothing")
@@ -407,14 +405,13 @@ async def test_no_other_error_is_covered_up(upstream: ScriptedUpstream, script: 
 
 
 @asynccontextmanager
-async def listed_pages(settings: Settings, credential: Credential) -> AsyncIterator[ListedPages]:
+async def listing_of(settings: Settings, credential: Credential) -> AsyncIterator[Listing]:
     """The inside of a gateway."""
     assert settings.upstream_url
     metrics = Metrics()
     tls = UpstreamTls(None, None, metrics)
     async with UpstreamClient(settings.upstream_url, tls, attempt_timeout=10 * HOUR, max_response_bytes=1000) as client:
-        fetcher = PageFetcher(client, credential, make_protection(settings, metrics), metrics)
-        yield make_pages(settings, fetcher, Conversions(PageConverter(0), metrics), credential, metrics)
+        yield make_listing(settings, client, credential, make_policy(settings, metrics), metrics)
 
 
 @pytest.mark.parametrize("by_caller", [True, False], ids=["the caller's", "the settings'"])
@@ -426,17 +423,18 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
     upstream.play((*named("good"),), (Act.STALL,))
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
     now = asyncio.get_running_loop().time
-    async with listed_pages(settings, NoCredential()) as pages:
+    async with listing_of(settings, NoCredential()) as listing:
         query, call = read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
-        good = await pages.get(query, call, Deadline(now() + HOUR, by_caller))
-        late = asyncio.create_task(pages.get(query, call, Deadline(now() + HOUR, by_caller)))
+        good = await listing.page(query, call, Deadline(now() + HOUR, by_caller))
+        late = asyncio.create_task(listing.page(query, call, Deadline(now() + HOUR, by_caller)))
         await upstream.all_arrived(2)
         advance(HOUR)
         if by_caller:
             with pytest.raises(GatewayError, match="DEADLINE_EXCEEDED"):
                 await late
         else:
-            assert await late == (good.page, "stale; age=0")
+            assert await late == good
+            assert call.cache_hit == (good, "stale", 0)
 
 
 class Failing(NoCredential):
@@ -445,10 +443,10 @@ class Failing(NoCredential):
     def __init__(self) -> None:
         self.fails = False
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         if self.fails:
             raise GatewayError(CREDENTIAL_UNAVAILABLE)
-        return await super().sign_in(target, metadata)
+        return await super().auth_headers(target, metadata)
 
 
 @pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
@@ -459,11 +457,11 @@ async def test_without_a_credential_nobody_is_given_what_is_remembered(
     settings = Settings(upstream_url=upstream.url, auth="none", stale_if_error="1h", coalesce=coalesce)
     credential, query, call = Failing(), read_list_request(REQUEST), begin_call("service/method", (), NoTracing())
     deadline = Deadline(asyncio.get_running_loop().time() + HOUR, by_caller=False)
-    async with listed_pages(settings, credential) as pages:
-        await pages.get(query, call, deadline)
+    async with listing_of(settings, credential) as listing:
+        await listing.page(query, call, deadline)
         credential.fails = True
         with pytest.raises(GatewayError, match="CREDENTIAL_SOURCE_UNAVAILABLE"):
-            await pages.get(query, call, deadline)
+            await listing.page(query, call, deadline)
 
 
 @pytest.mark.parametrize("script", [answer(503), answer(404), page("no JSON")], ids=["503", "404", "no page"])

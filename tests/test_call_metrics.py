@@ -162,7 +162,7 @@ async def test_a_caller_who_cancels_during_the_drain_is_no_fault_of_the_service(
         call = gateway.stub.ListRepos(REQUEST)
         await upstream.arrived.wait()
         leaving = asyncio.create_task(running.__aexit__(None, None, None))
-        await until(lambda: bool(running.hindrances()))
+        await until(lambda: bool(running.not_ready_reasons()))
         call.cancel()
         await upstream.hung_up.wait()
     leaving.cancel()
@@ -190,12 +190,12 @@ async def test_made_up_statuses_are_told_by_their_class(upstream: ScriptedUpstre
     assert {labels["http_response_status_code"] for labels in series} == {"404", "4xx", "7xx"}
 
 
-async def test_shared_calls_are_calls_of_their_own_with_the_work_of_one(upstream: ScriptedUpstream) -> None:
+async def test_coalesced_calls_are_calls_of_their_own_with_the_work_of_one(upstream: ScriptedUpstream) -> None:
     release = asyncio.Event()
     upstream.play((release, page('[{"name":"a"}]')))
     async with watched(upstream) as gateway:
         calls = [gateway.stub.ListRepos(REQUEST) for _ in range(5)]
-        while gateway.value("swr_gateway_shared_calls_total") != 4:
+        while gateway.value("swr_gateway_coalesced_calls_total") != 4:
             await upstream.arrived.wait()
             await asyncio.sleep(0)
         release.set()

@@ -17,7 +17,7 @@ from gateway.cli.remedies import remedy
 from gateway.core import errors, status
 from gateway.settings.load import load_settings
 from gateway.settings.model import Auth
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page, scripted_upstream
@@ -67,7 +67,7 @@ async def test_every_credential_is_put_to_use(
 ) -> None:
     (tmp_path / "token").write_text(CANARY)
     repositories = default_repositories()
-    async with running(make_app(repositories, doorkeeper=Doorkeeper(ACCESS))) as url:
+    async with running(make_app(repositories, authenticator=Authenticator(ACCESS))) as url:
         given = (argument.format(url=url, folder=tmp_path) for argument in arguments)
         ended = await call(run, url, *given, **variables)
     assert_ok(ended, url, r"256 repositories in all")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.breaker import Outcome, Rules, State
 from gateway.core.circuits import Circuits, Pass
 from gateway.core.retry import CommonRetryBudget, RetryBudget, take_from_both
-from gateway.core.tenants import MOST_TENANTS, Tenant, Tenants
+from gateway.core.tenants import MAX_TENANTS, Tenant, Tenants
 
 ANSWERED, UNAVAILABLE, NOTHING = Outcome.ANSWERED, Outcome.UNAVAILABLE, Outcome.NOTHING
 START = 1000.0
@@ -267,7 +267,7 @@ def test_of_a_hundred_thousand_tenants_those_who_called_last_are_known() -> None
     for number in range(100_000):
         tenants.get(number.to_bytes(16), START)
         assert tenants.get(b"first", START) is first
-    assert len(tenants) == MOST_TENANTS
+    assert len(tenants) == MAX_TENANTS
     assert tenants.get((1).to_bytes(16), START).outcome is NOTHING
 
 

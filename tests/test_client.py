@@ -23,10 +23,10 @@ from google.rpc.status_pb2 import Status
 from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
 from gateway.client.call_error import to_call_error
 from gateway.client.connection import Connection
-from gateway.client.resume import LONGEST_WAIT, SHORTEST_WAIT, wait_before_resume
+from gateway.client.resume import MAX_WAIT, MIN_WAIT, wait_before_resume
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
@@ -85,7 +85,7 @@ async def connected() -> AsyncIterator[Connected]:
     async with AsyncExitStack() as stack:
 
         async def start(auth: str = "none", upstream_token: str = "", **arguments: Any) -> Client:
-            app = make_app(default_repositories(), doorkeeper=Doorkeeper(Access(token=upstream_token)))
+            app = make_app(default_repositories(), authenticator=Authenticator(Access(token=upstream_token)))
             url = await stack.enter_async_context(running(app))
             settings = Settings(
                 upstream_url=url, auth=auth, listen="127.0.0.1:0", admin_listen=None, drain_grace="1s", **PATIENT
@@ -788,7 +788,7 @@ def unavailable() -> CallError:
 
 def test_waits_grow_and_differ_within_their_bounds() -> None:
     waits = [[wait_before_resume(unavailable(), resumes) for _ in range(1000)] for resumes in range(MAX_RESUMES)]
-    assert all(SHORTEST_WAIT <= wait <= LONGEST_WAIT for several in waits for wait in several)
+    assert all(MIN_WAIT <= wait <= MAX_WAIT for several in waits for wait in several)
     assert all(len(set(several)) > 900 for several in waits)
     assert [max(several) for several in waits] == sorted(max(several) for several in waits)
 

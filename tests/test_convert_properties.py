@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.convert import PageConverter, encode_position
+from gateway.core.convert import PageConverter, encode_content_range
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
@@ -28,7 +28,7 @@ def whole(converter: PageConverter, body: bytes, header: str | None) -> ListRepo
 
 def row_by_row(converter: PageConverter, body: bytes, header: str | None) -> ListReposResponse:
     rows, _ = run(converter.convert_rows(body, header, FIRST_HUNDRED))
-    response = ListReposResponse.FromString(b"".join(rows.fields) + encode_position(rows.position))
+    response = ListReposResponse.FromString(b"".join(rows.fields) + encode_content_range(rows.position))
     assert rows.identities == [(repo.namespace, repo.name, repo.domain_name, repo.path) for repo in response.repos]
     assert len(rows.fields) == len(response.repos)
     return response

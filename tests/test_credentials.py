@@ -26,22 +26,22 @@ BAD_TOKENS = [
 
 
 async def token_of(credential: Credential, metadata: dict[str, str] | None = None) -> str:
-    sign_in = await credential.sign_in("/v2/manage/repos", metadata or {})
-    assert sign_in.headers.keys() == {"X-Auth-Token"}
-    assert sign_in.secrets == (sign_in.headers["X-Auth-Token"],)
-    return sign_in.headers["X-Auth-Token"]
+    auth_headers = await credential.auth_headers("/v2/manage/repos", metadata or {})
+    assert auth_headers.headers.keys() == {"X-Auth-Token"}
+    assert auth_headers.secrets == (auth_headers.headers["X-Auth-Token"],)
+    return auth_headers.headers["X-Auth-Token"]
 
 
 async def reason_of(credential: Credential, metadata: dict[str, str] | None = None) -> str:
     with pytest.raises(GatewayError) as raised:
-        await credential.sign_in("/v2/manage/repos", metadata or {})
+        await credential.auth_headers("/v2/manage/repos", metadata or {})
     assert CANARY not in f"{raised.value!r} {raised.value.message} {raised.value.__cause__!r}"
     return raised.value.cause.reason
 
 
 async def test_no_credential_sends_nothing_not_even_the_callers_token() -> None:
-    sign_in = await NoCredential().sign_in("/", {"x-auth-token": "callers"})
-    assert (sign_in.headers, sign_in.secrets) == ({}, ())
+    auth_headers = await NoCredential().auth_headers("/", {"x-auth-token": "callers"})
+    assert (auth_headers.headers, auth_headers.secrets) == ({}, ())
 
 
 @pytest.mark.parametrize("token", ["t", "MIIF+/=-_.~!", "t" * 20_000], ids=["short", "punctuation", "long"])
@@ -127,7 +127,7 @@ async def test_a_mounted_secret_whose_folder_was_swapped_is_read_again(tmp_path:
 
 async def test_a_rejected_token_of_a_file_is_replaced_only_by_another_one_that_is_in_it(path: Path) -> None:
     credential = token_file(path)
-    rejected = await credential.sign_in("/", {})
+    rejected = await credential.auth_headers("/", {})
     assert await credential.renew(rejected) is None
     write(path, "first\r\n")
     assert await credential.renew(rejected) is None
@@ -142,7 +142,7 @@ async def test_a_rejected_token_of_a_file_is_replaced_only_by_another_one_that_i
     "credential", [StaticToken("t"), CallerToken(), NoCredential()], ids=lambda one: type(one).__name__
 )
 async def test_there_is_nothing_to_replace_other_tokens_by(credential: Credential) -> None:
-    assert await credential.renew(await credential.sign_in("/", {"x-auth-token": "t"})) is None
+    assert await credential.renew(await credential.auth_headers("/", {"x-auth-token": "t"})) is None
 
 
 spoilt = pytest.mark.parametrize(

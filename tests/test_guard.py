@@ -255,7 +255,7 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
         await server.stop(None)
         assert not ended.is_set()
         asyncio.get_running_loop().call_soon(last_word.set)
-        await guard.last_call()
+        await guard.wait_for_calls()
         assert ended.is_set()
         with pytest.raises(grpc.aio.AioRpcError):
             await call

@@ -26,7 +26,7 @@ from failures import Failure, failure_of
 from gateway.credentials import iam_token as credentials
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.simulator.error_answers import Rejection
@@ -130,7 +130,7 @@ def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _tried_again_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wait in ("FIRST_WAIT_REFUSED", "LONGEST_WAIT"):
+    for wait in ("FIRST_WAIT_REFUSED", "MAX_WAIT"):
         monkeypatch.setattr(credentials, wait, HOUR)
 
 
@@ -443,7 +443,7 @@ async def test_without_a_token_calls_are_refused_at_once_and_told_when_to_come_a
         failure = await unavailable(gateway.list())
         retry = failure.details["RetryInfo"]
         assert isinstance(retry, error_details_pb2.RetryInfo)
-        assert 0 < retry.retry_delay.seconds <= credentials.LONGEST_WAIT
+        assert 0 < retry.retry_delay.seconds <= credentials.MAX_WAIT
     assert upstream.requests == []
     assert len(iam.requests) == 1
     assert (await gateway.watch().read()).status == NOT_SERVING
@@ -502,7 +502,7 @@ async def test_a_token_that_ends_without_a_new_one_is_used_no_more(
 class Cloud:
     """The embedded upstream with its IAM, and how it answered by method."""
 
-    door: Doorkeeper
+    door: Authenticator
     url: str = ""
     answers: list[tuple[str, int]] = field(default_factory=list)
 
@@ -515,7 +515,7 @@ class Cloud:
 
 @asynccontextmanager
 async def cloud(rejection: Rejection | None = None, **access: Any) -> AsyncIterator[Cloud]:
-    cloud = Cloud(Doorkeeper(Access(username=USERNAME, password=PASSWORD, **access)))
+    cloud = Cloud(Authenticator(Access(username=USERNAME, password=PASSWORD, **access)))
     app = make_app(default_repositories(3), Faults(rejection=rejection), cloud.door)
     app.middlewares.append(cloud.note)
     async with running(app) as cloud.url:

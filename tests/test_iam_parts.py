@@ -162,7 +162,7 @@ async def test_a_bug_is_logged_and_the_next_try_comes_all_the_same(
     fetch = answering(RuntimeError("a bug"), IssuedToken("tok", DAY, 0.0))
     async with IamToken(fetch, announced.put, metrics) as credential:
         assert [await announced.get() for _ in range(2)] == [False, True]
-        assert (await credential.sign_in("", {})).headers == {"X-Auth-Token": "tok"}
+        assert (await credential.auth_headers("", {})).headers == {"X-Auth-Token": "tok"}
     assert "Traceback" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
     counted = metrics.registry.get_sample_value("swr_gateway_token_renewals_total", {"result": "GATEWAY_INTERNAL"})
@@ -213,6 +213,6 @@ async def test_nothing_that_holds_a_secret_shows_it() -> None:
     token = IssuedToken("canary-1", DAY, 0.0)
     client = IamClient("https://iam", USER, UpstreamTls(None, None, Metrics()))
     async with IamToken(answering(token), asyncio.Queue[bool]().put, Metrics()) as credential:
-        sign_in = await credential.sign_in("", {})
-        assert sign_in.secrets == ("canary-1",)
-        assert "canary" not in f"{USER!r} {client!r} {token!r} {credential!r} {sign_in!r}"
+        auth_headers = await credential.auth_headers("", {})
+        assert auth_headers.secrets == ("canary-1",)
+        assert "canary" not in f"{USER!r} {client!r} {token!r} {credential!r} {auth_headers!r}"

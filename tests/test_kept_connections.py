@@ -294,7 +294,7 @@ async def test_one_retry_is_enough_for_a_silent_connection(upstream: ScriptedUps
 async def test_a_silent_connection_is_the_answer_where_there_is_no_time_for_another_request(
     upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "LEAST_TIME", HOUR)
+    monkeypatch.setattr(fetching, "MIN_TIME", HOUR)
     upstream.play(rows("first"), (Act.STALL,), rows("second"))
     async with serving(upstream, attempt_timeout="2h", timeout="150m") as (stub, metric):
         await names(stub)

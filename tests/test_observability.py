@@ -26,7 +26,7 @@ from certificates import CA, Folder, issue, pem_of
 from commands import starter
 from failures import failure_of
 from gateway.core import errors, status
-from gateway.listing.fetching import ANSWERED, CUT_OFF
+from gateway.listing.attempts import ANSWERED, CUT_OFF
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2

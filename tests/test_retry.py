@@ -14,7 +14,7 @@ from gateway.core.errors import GATEWAY_INTERNAL, UPSTREAM_TIMEOUT, UPSTREAM_TLS
 from gateway.core.retry import (
     FIRST_BACKOFF,
     LAST_BACKOFF,
-    LEAST_TIME,
+    MIN_TIME,
     CommonRetryBudget,
     RetryBudget,
     backoff,
@@ -23,7 +23,7 @@ from gateway.core.retry import (
 )
 from gateway.core.status import CLIENT_ERROR_CODES, RATE_LIMITED, SERVER_ERROR_CODES, UNAVAILABLE, find_cause
 
-NEVER, ONCE, FREELY, IF_TOLD = "never", "once", "freely", "if told"
+NEVER, ONCE, FREELY, IF_RETRY_AFTER = "never", "once", "freely", "if told"
 HOUR = 3600.0
 TOLD = 7.5
 
@@ -59,7 +59,7 @@ STATUSES = {
     **dict.fromkeys((99, *range(100, 200), 600, 999), NEVER),
     **dict.fromkeys((*range(201, 206), *range(207, 500)), NEVER),
     **dict.fromkeys((408, 423, 425, 499), FREELY),
-    429: IF_TOLD,
+    429: IF_RETRY_AFTER,
     **dict.fromkeys(range(500, 600), ONCE),
     **dict.fromkeys((501, 505, 506, 507, 508, 510, 511), NEVER),
     **dict.fromkeys((502, 503), FREELY),
@@ -70,9 +70,9 @@ CODES = {
     "SVCSTG.SWR.4090023": FREELY,
     "SVCSTG.SWR.4031033": FREELY,
     "SVCSTG.SWR.5001076": FREELY,
-    "SVCSTG.SWR.4031032": IF_TOLD,
-    "SVCSTG.SWR.4031042": IF_TOLD,
-    "APIGW.0308": IF_TOLD,
+    "SVCSTG.SWR.4031032": IF_RETRY_AFTER,
+    "SVCSTG.SWR.4031042": IF_RETRY_AFTER,
+    "APIGW.0308": IF_RETRY_AFTER,
 }
 
 
@@ -87,7 +87,7 @@ def how(cause: Cause) -> str:
         for told in (None, TOLD)
     ]
     none, one, ten = list[int](), [1], [*range(1, 11)]
-    kinds = {NEVER: [none, none], ONCE: [one, one], FREELY: [ten, ten], IF_TOLD: [none, ten]}
+    kinds = {NEVER: [none, none], ONCE: [one, one], FREELY: [ten, ten], IF_RETRY_AFTER: [none, ten]}
     return next((kind for kind, times in kinds.items() if times == sent), f"like nothing else: {sent}")
 
 
@@ -129,11 +129,11 @@ def test_once_is_not_more_than_the_retries_either() -> None:
 @pytest.mark.parametrize(
     ("told", "remaining", "delay"),
     [
-        pytest.param(5.0, 5.0 + FIRST_BACKOFF + LEAST_TIME, 5.0, id="fits"),
-        pytest.param(5.0, 5.0 + LEAST_TIME / 2, None, id="leaves too little"),
+        pytest.param(5.0, 5.0 + FIRST_BACKOFF + MIN_TIME, 5.0, id="fits"),
+        pytest.param(5.0, 5.0 + MIN_TIME / 2, None, id="leaves too little"),
         pytest.param(5.0, 5.0, None, id="leaves nothing"),
-        pytest.param(0.0, FIRST_BACKOFF + LEAST_TIME, 0.0, id="at once"),
-        pytest.param(0.0, LEAST_TIME / 2, None, id="at once is too late"),
+        pytest.param(0.0, FIRST_BACKOFF + MIN_TIME, 0.0, id="at once"),
+        pytest.param(0.0, MIN_TIME / 2, None, id="at once is too late"),
         pytest.param(0.0, -1.0, None, id="over"),
         pytest.param(86_400.0, HOUR, None, id="a day"),
     ],
@@ -158,7 +158,7 @@ def test_a_causes_own_hint_for_callers_is_not_a_told_wait() -> None:
     assert delays(1, hinted) <= FIRST_BACKOFF
 
 
-@pytest.mark.parametrize(("remaining", "fits"), [(0.25 + LEAST_TIME, True), (0.25, False), (0.24, False)])
+@pytest.mark.parametrize(("remaining", "fits"), [(0.25 + MIN_TIME, True), (0.25, False), (0.24, False)])
 def test_a_wait_fits_with_time_for_one_more_request_and_not_without(
     remaining: float, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,13 +167,13 @@ def test_a_wait_fits_with_time_for_one_more_request_and_not_without(
 
 
 def test_without_time_for_another_request_none_is_sent() -> None:
-    assert delay_before_retry(error_of(UPSTREAM_TIMEOUT), 1, 2, LEAST_TIME / 2) is None
+    assert delay_before_retry(error_of(UPSTREAM_TIMEOUT), 1, 2, MIN_TIME / 2) is None
 
 
 @given(st.integers(1, 20), st.floats(0.0, 2.0))
 def test_a_retry_always_leaves_time_for_its_answer(attempts: int, remaining: float) -> None:
     delay = delay_before_retry(error_of(UPSTREAM_TIMEOUT), attempts, 20, remaining)
-    assert delay is None or 0.0 <= delay <= remaining - LEAST_TIME
+    assert delay is None or 0.0 <= delay <= remaining - MIN_TIME
 
 
 # Backoff

@@ -25,8 +25,9 @@ from gateway.listing import fetching
 from gateway.listing.prefetching import Fetch, PageReader
 from gateway.metrics import Metrics
 from gateway.reliability.byte_budget import ByteBudget, Share
-from gateway.reliability.flights import Flights
-from gateway.reliability.progress import Deadline, Progress
+from gateway.reliability.coalescing import Coalescer
+from gateway.reliability.deadline import Deadline
+from gateway.reliability.progress import Progress
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import AGES, HOUR, Advance, Clock
@@ -312,7 +313,7 @@ async def test_the_next_page_is_under_way_while_one_is_converted() -> None:
 
 
 async def test_a_shared_call_that_all_have_left_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    flights: Flights[str] = Flights(Metrics())
+    coalescer: Coalescer[str] = Coalescer(Metrics())
     ended = asyncio.Event()
 
     async def work(_: Progress) -> str:
@@ -323,7 +324,7 @@ async def test_a_shared_call_that_all_have_left_is_no_error_in_the_log(caplog: p
         raise AssertionError
 
     deadline = Deadline(asyncio.get_running_loop().time() + AGES, by_caller=True)
-    calls = [asyncio.create_task(flights.join("key", work, deadline)) for _ in range(2)]
+    calls = [asyncio.create_task(coalescer.run("key", work, deadline)) for _ in range(2)]
     await let_all_run()
     for call in calls:
         call.cancel()
@@ -368,7 +369,7 @@ async def test_a_request_that_was_cut_off_speaks_against_the_upstream_unless_its
 async def test_without_time_for_its_answer_no_request_is_sent(
     connect: Connect, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "LEAST_TIME", 2 * HOUR)
+    monkeypatch.setattr(fetching, "MIN_TIME", 2 * HOUR)
     stub: Any = RepoServiceStub(await connect(upstream.url, timeout="1h", max_in_flight=1, max_queue=0))
     calls = {asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest()))) for _ in range(2)}
     # The one that finds no turn is refused: then the other one has it.
@@ -412,7 +413,7 @@ async def test_where_new_tokens_are_rejected_each_is_waited_for_twice_as_long_as
     async with IamToken(issuing(), announce, Metrics()) as credential:
 
         async def is_renewed() -> bool:
-            return await credential.renew(await credential.sign_in("", {})) is not None
+            return await credential.renew(await credential.auth_headers("", {})) is not None
 
         assert await is_renewed()
         for pace in (10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0):
@@ -430,10 +431,10 @@ async def test_iam_is_asked_again_after_five_minutes_whatever_it_says(clock: Clo
     fetch = issuing(GatewayError(RATE_LIMITED, http_status=429, retry_delay=86_400.0))
     async with IamToken(fetch, announce, Metrics()) as credential:
         with pytest.raises(GatewayError) as refused:
-            await credential.sign_in("", {})
+            await credential.auth_headers("", {})
         assert refused.value.retry_delay == 300.0
         clock.now += 299.5
         with pytest.raises(GatewayError):
-            await credential.sign_in("", {})
+            await credential.auth_headers("", {})
         clock.now += 0.5
-        assert (await credential.sign_in("", {})).secrets == ("token-1",)
+        assert (await credential.auth_headers("", {})).secrets == ("token-1",)

@@ -19,7 +19,7 @@ import pytest
 from commands import Run
 from gateway.server.gateway import Gateway
 from gateway.settings.model import SECRETS, Settings
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -177,8 +177,8 @@ async def test_no_other_spelling_of_the_credential_shows(
 @pytest.mark.parametrize("password", [CANARY, "wrong-" + CANARY], ids=["right", "wrong"])
 async def test_iam_shows_neither_the_password_nor_the_token(password: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    doorkeeper = Doorkeeper(Access(username="user", password=CANARY))
-    async with running(make_app((), doorkeeper=doorkeeper)) as url:
+    authenticator = Authenticator(Access(username="user", password=CANARY))
+    async with running(make_app((), authenticator=authenticator)) as url:
         settings = Settings(
             upstream_url=url,
             listen="127.0.0.1:0",
@@ -193,7 +193,7 @@ async def test_iam_shows_neither_the_password_nor_the_token(password: str, caplo
         )
         async with Gateway(settings) as gateway:
             said = await all_that_is_said(gateway) + caplog.text
-    for secret in (CANARY, *doorkeeper._issued):
+    for secret in (CANARY, *authenticator._issued):
         assert secret not in said
     assert ("StatusCode.UNAVAILABLE" in said) == (password != CANARY)
 

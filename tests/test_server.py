@@ -257,9 +257,9 @@ async def test_files_are_looked_at_again_although_a_look_failed(
                 raise RuntimeError("can't start new thread")
             loop.call_soon_threadsafe(looked.set)
 
-    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     async with Gateway(settings(upstream)) as gateway:
-        gateway._with_files = (Part(),)
+        gateway._file_watch.parts = (Part(),)
         await looked.wait()
     assert "files were not looked at" in caplog.text
 

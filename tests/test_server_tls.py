@@ -383,7 +383,7 @@ class Listener(logging.Handler):
 async def test_a_file_that_becomes_unusable_is_told_though_nobody_connects(
     serve: Serve, files: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     await serve(files)
     listener = Listener()
     log = logging.getLogger("gateway.files.reloading")
@@ -396,7 +396,7 @@ async def test_a_file_that_becomes_unusable_is_told_though_nobody_connects(
 async def test_the_watch_over_files_outlives_every_certificate_and_the_gateway_ends_in_order(
     files: Mount, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     caplog.set_level(logging.INFO)
     given = {"tls_cert": files.path("certificate"), "tls_key": files.path("key"), "upstream_url": upstream.url}
     settings = Settings.model_validate(
@@ -415,7 +415,7 @@ async def test_the_watch_over_files_outlives_every_certificate_and_the_gateway_e
 async def test_a_look_at_files_that_fails_is_not_the_last(
     serve: Serve, files: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.server.gateway.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     looks = iter([ZeroDivisionError("on purpose"), OSError("on purpose")])
 
     def look(tls: ServerTls) -> None:

@@ -48,7 +48,7 @@ class Sharing:
 
     async def joined(self) -> int:
         shown = (await asyncio.to_thread(self._ask)).splitlines()
-        (line,) = (line for line in shown if line.startswith("swr_gateway_shared_calls_total "))
+        (line,) = (line for line in shown if line.startswith("swr_gateway_coalesced_calls_total "))
         return int(float(line.split()[1]))
 
     def _ask(self) -> str:

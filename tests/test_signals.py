@@ -85,7 +85,7 @@ async def serve(start: Start, upstream: ScriptedUpstream, folder: Path, workers:
     token = ("--auth", "token", "--token-file", str(files.path("token")))
     given = ("--upstream-url", upstream.url, "--listen", f"{HOST}:0", "--workers", str(workers))
     # Nobody looks at the files by himself.
-    variables = with_constants(folder / "constants", gateway__server__gateway__LOOK_EVERY=AGES)
+    variables = with_constants(folder / "constants", gateway__files__watch__LOOK_EVERY=AGES)
     return await Served(await start("serve", *given, *tls, *token, **variables), files, workers).starts()
 
 

@@ -19,7 +19,7 @@ from gateway.core.convert import PageConverter
 from gateway.core.error_body import ErrorBody, read_error_body
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import PARTNER, Repository, default_repositories, load_repositories
 from gateway.simulator.error_answers import Rejection, Shape
@@ -73,7 +73,7 @@ async def simulator(
     repositories: Sequence[Repository] = REPOSITORIES, *, token: str = "", **faults: Any
 ) -> AsyncIterator[Ask]:
     """Run a simulator and yield what sends it requests, with targets as they are."""
-    app = make_app(repositories, Faults(**faults), Doorkeeper(Access(token=token)))
+    app = make_app(repositories, Faults(**faults), Authenticator(Access(token=token)))
     async with running(app) as url, aiohttp.ClientSession() as session:
 
         async def ask(target: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:

@@ -130,8 +130,8 @@ async def test_a_call_whose_reader_takes_not_even_the_status_is_dropped(
 async def test_replies_that_nobody_reads_are_refused_on_their_connection_alone(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MOST_UNSENT", 3500)
-    monkeypatch.setattr(waiting, "MOST_UNSENT_OF_ONE", 1500)
+    monkeypatch.setattr(waiting, "MAX_UNSENT", 3500)
+    monkeypatch.setattr(waiting, "MAX_UNSENT_OF_ONE", 1500)
     upstream.play(page(json.dumps([{"name": "x" * 990}])))
     async with (
         Gateway(settings(upstream)) as gateway,

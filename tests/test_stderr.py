@@ -87,7 +87,7 @@ async def launch(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[La
         fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
         command = (sys.executable, "-m", "gateway", "serve", "--upstream-url", upstream.url, "--auth", "none")
         addresses = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", str(workers))
-        few = with_constants(tmp_path / "few", gateway__stderr__MOST_WAITING=20)
+        few = with_constants(tmp_path / "few", gateway__stderr__MAX_WAITING=20)
         process = await asyncio.create_subprocess_exec(
             *command, *addresses, stdin=DEVNULL, stderr=theirs, env=os.environ | few
         )
@@ -222,7 +222,7 @@ def test_only_text_is_taken(pipe: Pipe) -> None:
 def test_what_does_not_fit_is_dropped_and_told_when_there_is_room(
     pipe: Pipe, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stderr_module, "MOST_WAITING", 3)
+    monkeypatch.setattr(stderr_module, "MAX_WAITING", 3)
     pipe.fill()
     for number in range(20):
         print(number, file=pipe.stream)

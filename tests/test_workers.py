@@ -839,7 +839,7 @@ async def test_the_time_until_the_next_worker_doubles_up_to_a_limit_and_begins_a
     supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(supervisor_module, "LONGEST_DELAY", 0.05)
+    monkeypatch.setattr(supervisor_module, "MAX_DELAY", 0.05)
     supervisor = await supervise()
     dies = shutil.which("false")
     assert dies is not None

@@ -42,14 +42,14 @@ def main() -> int:
 async def _play(scenarios: Sequence[Scenario], subjects: Sequence[Subject]) -> list[str]:
     """Play scenarios one after the other, and print the table; return those whose promise is broken now."""
     print(heading([subject.name for subject in subjects]), flush=True)
-    broken, remarks = [], []
+    broken, notes = [], []
     for chosen in scenarios:
         outcomes = await _outcomes(chosen, subjects)
         print(rows(chosen, outcomes), flush=True)
-        remarks += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
+        notes += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
         if not outcomes[NOW].kept:
             broken.append(chosen.name)
-    print("\n".join(["", *remarks]))
+    print("\n".join(["", *notes]))
     return broken
 
 

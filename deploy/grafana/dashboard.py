@@ -394,7 +394,7 @@ def upstream() -> list[Panel]:
             "Calls that shared the request of an identical one, or got a remembered page; `stale` ones came because "
             "the upstream was unavailable. Remembered pages need `--cache-ttl` or `--stale-if-error`.",
             [
-                query(rate("swr_gateway_shared_calls_total"), "shared"),
+                query(rate("swr_gateway_coalesced_calls_total"), "shared"),
                 query(rate("swr_gateway_cached_pages_total", ONE, "how"), "remembered, {{how}}"),
             ],
             "reqps",

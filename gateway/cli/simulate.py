@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.cli.durations import DURATION
 from gateway.settings.addresses import LAST_PORT
 from gateway.settings.names import flag
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
 from gateway.simulator.error_answers import Rejection, Shape
@@ -120,7 +120,7 @@ def command(
     )
     allowed = _access(access)
     repositories = _repositories(data, repos)
-    app = make_app(repositories, faults, Doorkeeper(allowed))
+    app = make_app(repositories, faults, Authenticator(allowed))
     try:
         asyncio.run(_simulate(app, len(repositories), allowed, host.strip("[]"), int(port)))
     except OSError as error:

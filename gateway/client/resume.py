@@ -19,8 +19,8 @@ MAX_RESUMES = 3
 MAX_PATIENCE = 30.0
 
 # Seconds before a resume where the server names none.
-SHORTEST_WAIT = 0.1
-LONGEST_WAIT = 1.0
+MIN_WAIT = 0.1
+MAX_WAIT = 1.0
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -90,4 +90,4 @@ def wait_before_resume(failure: CallError, resumes: int) -> float:
         return math.inf
     if failure.retry_delay is not None:
         return failure.retry_delay if failure.retry_delay <= MAX_PATIENCE else math.inf
-    return random.uniform(SHORTEST_WAIT, min(SHORTEST_WAIT * 3 ** (resumes + 1), LONGEST_WAIT))
+    return random.uniform(MIN_WAIT, min(MIN_WAIT * 3 ** (resumes + 1), MAX_WAIT))

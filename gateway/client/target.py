@@ -18,7 +18,7 @@ _PORT = re.compile(r"0*[1-9][0-9]{0,4}", re.ASCII)
 _LAST_PORT = 65_535
 
 # What the path of a socket file may have in bytes; and what ends it, for gRPC reads a URI.
-_LONGEST_PATH = 107
+_MAX_PATH = 107
 _OF_URIS = frozenset("#?%")
 
 _SHOULD_BE = "it must be host:port, as in gateway.example:50051 or [::1]:50051, or unix:/path"
@@ -53,8 +53,8 @@ def _check_path(path: str) -> None:
             raise ValueError(f"the target has two slashes in front of a path that is relative: {_SHOULD_BE}")
     if path in ("", "/"):
         raise ValueError(f"the target has no path: {_SHOULD_BE}")
-    if len(os.fsencode(path)) > _LONGEST_PATH or _OF_URIS & {*path}:
-        raise ValueError(f"the target's path has at most {_LONGEST_PATH} bytes, and no #, ? or %: {_SHOULD_BE}")
+    if len(os.fsencode(path)) > _MAX_PATH or _OF_URIS & {*path}:
+        raise ValueError(f"the target's path has at most {_MAX_PATH} bytes, and no #, ? or %: {_SHOULD_BE}")
 
 
 def _check_address(text: str) -> None:

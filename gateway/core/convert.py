@@ -98,8 +98,8 @@ class PageConverter:
         """
         with _naming(page):
             count, repos = yield from self._convert_repos(body)
-        position = parse_content_range(content_range, count) or _position_from_rows(body, count, page)
-        return SerializedPage(repos + encode_position(position), count)
+        position = parse_content_range(content_range, count) or _content_range_from_rows(body, count, page)
+        return SerializedPage(repos + encode_content_range(position), count)
 
     def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
         """Convert one page row by row, for a stream to put together anew.
@@ -115,7 +115,7 @@ class PageConverter:
             page,
             fields,
             decode_identities(body),
-            position=header or _position_from_rows(body, len(fields), page),
+            position=header or _content_range_from_rows(body, len(fields), page),
             claimed=header is not None and header.offset == page.offset,
         )
 
@@ -213,7 +213,7 @@ def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
         yield piece
 
 
-def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
+def _content_range_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
     """Without a header the rows tell, where they carry a number of matches that can be true."""
     if page is None:
         return None
@@ -227,6 +227,6 @@ def _position_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2
     return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
 
 
-def encode_position(position: repos_pb2.ContentRange | None) -> bytes:
+def encode_content_range(position: repos_pb2.ContentRange | None) -> bytes:
     """Serialize a position as the `content_range` field of a reply; nothing where it is not known."""
     return b"" if position is None else encode_length_delimited(_TAG_CONTENT_RANGE, position.SerializeToString())

@@ -19,7 +19,7 @@ class Retry(Enum):
     NEVER = auto()
     ONCE = auto()
     FREELY = auto()  # within the settings and the budget
-    IF_TOLD = auto()  # as FREELY, where the upstream says how long to wait
+    IF_RETRY_AFTER = auto()  # as FREELY, where the upstream says how long to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class GatewayError(Exception):
         detail: What operators read in the log beside the message, and callers do not; nothing of what a value holds.
 
     Attributes:
-        told_delay: Seconds the upstream asks to wait; None where it names none.
+        retry_after: Seconds the upstream asks to wait; None where it names none.
         retry_delay: Seconds after which a new try makes sense: the upstream's, else those of the cause.
         attempts: Requests that were sent upstream for the call.
     """
@@ -94,7 +94,7 @@ class GatewayError(Exception):
         self.upstream_request_id = upstream_request_id
         self.phase = phase
         self.detail = detail
-        self.told_delay = retry_delay
+        self.retry_after = retry_delay
         self.retry_delay = cause.retry_delay if retry_delay is None else retry_delay
         self.attempts = 0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MASK = "***"
-LEAST_SECRET = 6
+MIN_SECRET = 6
 
 # How often a text may be percent-encoded: a query inside of a query is so twice.
 _LAYERS = 2
@@ -46,7 +46,7 @@ def _find(source: bytes, secrets: tuple[str, ...]) -> Iterator[tuple[int, int]]:
 
     Of a few characters is no secret, but a mistake of who sends it; masked, it would leave no word whole.
     """
-    worth = [secret.encode(errors="surrogatepass") for secret in secrets if len(secret) >= LEAST_SECRET]
+    worth = [secret.encode(errors="surrogatepass") for secret in secrets if len(secret) >= MIN_SECRET]
     for view in _views(source) if worth else ():
         lower, base64 = view.text.lower(), view.text.translate(_URL_SAFE)
         for secret in worth:

@@ -10,7 +10,7 @@ from gateway.core.errors import GatewayError, Retry
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
 # Less than this is not enough for a request to be answered, so it is not begun.
-LEAST_TIME = 0.005
+MIN_TIME = 0.005
 
 
 def delay_before_retry(error: GatewayError, attempts: int, retries: int, remaining: float) -> float | None:
@@ -27,13 +27,13 @@ def delay_before_retry(error: GatewayError, attempts: int, retries: int, remaini
             return None
         case Retry.ONCE:
             retries = min(retries, 1)
-        case Retry.IF_TOLD if error.told_delay is None:
+        case Retry.IF_RETRY_AFTER if error.retry_after is None:
             return None
     if attempts > retries:
         return None
     # Those who were told to wait together do not come back together.
-    delay = (error.told_delay or 0.0) + backoff(attempts)
-    return delay if delay + LEAST_TIME <= remaining else None
+    delay = (error.retry_after or 0.0) + backoff(attempts)
+    return delay if delay + MIN_TIME <= remaining else None
 
 
 def backoff(attempts: int) -> float:

@@ -18,7 +18,7 @@ from gateway.core.errors import GatewayError
 DOMAIN = "gateway.swr.v1"
 MAX_MESSAGE_BYTES = 512
 # gRPC clients that are asked to wait for no time at all have been seen to wait for ever.
-LEAST_PUSHBACK_MS = 100
+MIN_PUSHBACK_MS = 100
 # Of the 4 KiB, what is left beside the trailers' names and the request id.
 MAX_ENCODED_BYTES = 3584
 
@@ -74,7 +74,7 @@ def _pushback(error: GatewayError, remaining: float | None) -> int | None:
         return None
     if remaining is not None and delay >= remaining:
         return -1
-    return max(round(delay * 1000), LEAST_PUSHBACK_MS)
+    return max(round(delay * 1000), MIN_PUSHBACK_MS)
 
 
 def _details(error: GatewayError, request_id: str) -> Iterator[Message]:

@@ -37,7 +37,7 @@ RATE_LIMITED = Cause(
     "UPSTREAM_RATE_LIMITED",
     "too many requests for the upstream",
     retry_delay=_SOON,
-    retry=Retry.IF_TOLD,
+    retry=Retry.IF_RETRY_AFTER,
 )
 NOT_FOUND = Cause(code_pb2.NOT_FOUND, "UPSTREAM_NOT_FOUND", "the upstream did not find what was asked for")
 MISCONFIGURED = Cause(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from gateway.core.convert import RowPage, encode_position
+from gateway.core.convert import RowPage, encode_content_range
 from gateway.core.filter import Page
 from gateway.core.pager import MAX_OFFSET, Pager
 from gateway.core.rows import Identity
@@ -80,7 +80,7 @@ class StreamAssembler:
         fields = [rows.fields[index] for index in reversed(fresh)]
         # Nearly always all of them, and a range takes no memory.
         offsets = _Offsets(rows.page.offset, behind if len(fresh) == len(behind) else fresh, self.pager.position)
-        return self._messages(fields, offsets, encode_position(rows.position))
+        return self._messages(fields, offsets, encode_content_range(rows.position))
 
     def _messages(self, fields: list[bytes], offsets: _Offsets, position: bytes) -> Iterator[bytes]:
         """Make messages of rows, the last one first in the list."""

@@ -9,7 +9,7 @@ from gateway.core.breaker import Breaker, Outcome, Rules, State
 from gateway.core.retry import RetryBudget
 
 # Those who called last are known, at 1.5 KiB each and less; of others no more is than of newcomers.
-MOST_TENANTS = 10_000
+MAX_TENANTS = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +52,7 @@ class Tenants:
             self._known.move_to_end(key)
             return tenant
         tenant = self._known[key] = Tenant(key, Breaker(self._rules), RetryBudget(now))
-        if len(self._known) > MOST_TENANTS:
+        if len(self._known) > MAX_TENANTS:
             self._known.popitem(last=False)
         return tenant
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from yarl import URL
 
 from gateway.core.signature import DATE_HEADER, sign, write_date
-from gateway.credentials.base import Credential, SignIn
+from gateway.credentials.base import AuthHeaders, Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class AccessKeySigner(Credential):
         }
         self._headers = {name: value for name, value in headers.items() if value}
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the signature and the headers that it covers."""
         key = self._key
         headers = {**self._headers, DATE_HEADER: write_date(self._now())}
         signature = sign(key.secret, "GET", target, headers)
         headers["Authorization"] = signature.authorization(key.name)
-        return SignIn(headers, (key.name, key.security_token, signature.value))
+        return AuthHeaders(headers, (key.name, key.security_token, signature.value))

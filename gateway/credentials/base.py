@@ -13,7 +13,7 @@ IDENTITY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class AuthHeaders:
     """What signs one request in.
 
     Attributes:
@@ -41,7 +41,7 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         """Stop what is at work in the background, if anything is."""
 
     @abstractmethod
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return what signs one request in.
 
         Args:
@@ -62,7 +62,7 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         """
         return bytes(IDENTITY_BYTES)
 
-    async def renew(self, rejected: SignIn) -> SignIn | None:
+    async def renew(self, rejected: AuthHeaders) -> AuthHeaders | None:
         """Return what to try once more with, now that the upstream rejected a sign-in; None if there is nothing.
 
         Nothing is what there is for a caller's token, which the caller alone can replace, and for an access key, which
@@ -74,6 +74,6 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         return None
 
 
-def with_token(token: str) -> SignIn:
+def with_token(token: str) -> AuthHeaders:
     """Return a sign-in by token."""
-    return SignIn({TOKEN_HEADER: token}, (token,))
+    return AuthHeaders({TOKEN_HEADER: token}, (token,))

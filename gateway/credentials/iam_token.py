@@ -14,7 +14,7 @@ from typing import Self
 
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GATEWAY_INTERNAL, GatewayError
 from gateway.core.iam_messages import IssuedToken, describe, is_refusal
-from gateway.credentials.base import Credential, SignIn, with_token
+from gateway.credentials.base import AuthHeaders, Credential, with_token
 from gateway.metrics import Metrics
 
 # The part of a token's life after which it is renewed, and how far gateways that started together drift apart.
@@ -25,11 +25,11 @@ PACE = 10.0
 # Seconds from a failed renewal to the next try: doubled with each failure, up to the last. IAM locks accounts for
 # sign-ins that it refused.
 FIRST_WAIT = 1.0
-LONGEST_WAIT_UNREACHABLE = 30.0
+MAX_WAIT_UNREACHABLE = 30.0
 FIRST_WAIT_REFUSED = 60.0
-LONGEST_WAIT = 300.0
+MAX_WAIT = 300.0
 # However short a token's life is.
-LEAST_RENEWAL_DELAY = 0.5
+MIN_RENEWAL_DELAY = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 class _Held:
     """The token in use, and when it ends on the event loop's clock."""
 
-    sign_in: SignIn
+    auth_headers: AuthHeaders
     ends: float
 
 
@@ -82,7 +82,7 @@ class IamToken(Credential):
         self._fetching = False
         self._due = 0.0  # at once
         self._pace = PACE
-        self._asked_at = -LONGEST_WAIT * 10
+        self._asked_at = -MAX_WAIT * 10
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -100,7 +100,7 @@ class IamToken(Credential):
         with suppress(asyncio.CancelledError):
             await self._keeper
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the token; CREDENTIAL_SOURCE_UNAVAILABLE where none can be had."""
         held = self._valid()
         if held is None:
@@ -108,17 +108,17 @@ class IamToken(Credential):
             held = self._valid()
         if held is None:
             raise self._none_to_be_had()
-        return held.sign_in
+        return held.auth_headers
 
-    async def renew(self, rejected: SignIn) -> SignIn | None:
+    async def renew(self, rejected: AuthHeaders) -> AuthHeaders | None:
         """Return a newer token than the one that was rejected, which all who were rejected together wait for.
 
         None where the last renewal that a call asked for is too short a while ago: the rejection is the answer then.
         The rejected token stays in use until there is a new one: one odd answer is no reason to refuse all calls.
         """
         held = self._valid()
-        if held is None or held.sign_in is not rejected:
-            return await self.sign_in("", {})
+        if held is None or held.auth_headers is not rejected:
+            return await self.auth_headers("", {})
         if not (self._fetching or self._wanted.is_set()):
             if self._failures and self._now() < self._due:
                 raise self._none_to_be_had()
@@ -127,14 +127,14 @@ class IamToken(Credential):
             _log.warning("the upstream answers 401 to the token from IAM; asking for a new one")
             # Where even new tokens are rejected, more of them do not help.
             soon = self._now() < self._asked_at + 10 * self._pace
-            self._pace = min(2 * self._pace, LONGEST_WAIT) if soon else PACE
+            self._pace = min(2 * self._pace, MAX_WAIT) if soon else PACE
             self._asked_at = self._now()
             self._wanted.set()
         await self._settled.wait()
         held = self._valid()
-        if held is None or held.sign_in is rejected:
+        if held is None or held.auth_headers is rejected:
             raise self._none_to_be_had()
-        return held.sign_in
+        return held.auth_headers
 
     def _none_to_be_had(self) -> GatewayError:
         return GatewayError(CREDENTIAL_UNAVAILABLE, retry_delay=max(self._due - self._now(), 0.0))
@@ -189,7 +189,7 @@ class IamToken(Credential):
 
     async def _fail(self, error: GatewayError) -> None:
         wait = retry_delay(self._failures, refused=is_refusal(error))
-        delay = min(max(wait, error.told_delay or 0.0), LONGEST_WAIT)
+        delay = min(max(wait, error.retry_after or 0.0), MAX_WAIT)
         self._failures += 1
         self._due = self._now() + delay
         self._metrics.token_renewals.labels(error.cause.reason).inc()
@@ -222,7 +222,7 @@ class IamToken(Credential):
 
 def renewal_delay(life: float) -> float:
     """Return how many seconds after it was issued a token is renewed: at 80 % of its life, give or take 5 %."""
-    return max(life * (RENEW_AFTER + random.uniform(-SPREAD, SPREAD)), LEAST_RENEWAL_DELAY)
+    return max(life * (RENEW_AFTER + random.uniform(-SPREAD, SPREAD)), MIN_RENEWAL_DELAY)
 
 
 def retry_delay(failures: int, *, refused: bool) -> float:
@@ -232,5 +232,5 @@ def retry_delay(failures: int, *, refused: bool) -> float:
         failures: How many had failed before.
         refused: Whether IAM refused the sign-in, rather than being unreachable or broken.
     """
-    first, longest = (FIRST_WAIT_REFUSED, LONGEST_WAIT) if refused else (FIRST_WAIT, LONGEST_WAIT_UNREACHABLE)
+    first, longest = (FIRST_WAIT_REFUSED, MAX_WAIT) if refused else (FIRST_WAIT, MAX_WAIT_UNREACHABLE)
     return min(first * 2.0 ** min(failures, 16), longest) * random.uniform(0.5, 1.0)

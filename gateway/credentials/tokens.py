@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gateway.core.errors import CREDENTIAL_MISSING, GatewayError
 from gateway.core.tokens import CALLER_TOKEN, is_token
-from gateway.credentials.base import Credential, SignIn, with_token
+from gateway.credentials.base import AuthHeaders, Credential, with_token
 from gateway.files.reloading import Reloading, read_file
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
 
-_NOTHING = SignIn()
+_NOTHING = AuthHeaders()
 
 
 class TokenHasher:
@@ -31,7 +31,7 @@ class TokenHasher:
 class NoCredential(Credential):
     """For an upstream that wants none: the embedded one, or a proxy that signs in by itself."""
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return no headers."""
         return _NOTHING
 
@@ -44,7 +44,7 @@ class CallerToken(Credential):
     def __init__(self) -> None:
         self._hasher = TokenHasher()
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the caller's token; CREDENTIAL_MISSING where there is none."""
         token = metadata.get(CALLER_TOKEN, "")
         if not is_token(token):
@@ -60,11 +60,11 @@ class StaticToken(Credential):
     """One token for all calls, given at start."""
 
     def __init__(self, token: str) -> None:
-        self._sign_in = with_token(token)
+        self._auth_headers = with_token(token)
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the token."""
-        return self._sign_in
+        return self._auth_headers
 
 
 class TokenFile(Credential):
@@ -77,17 +77,17 @@ class TokenFile(Credential):
     def __init__(self, path: Path, metrics: Metrics) -> None:
         hasher = TokenHasher()
 
-        def load() -> tuple[SignIn, bytes]:
+        def load() -> tuple[AuthHeaders, bytes]:
             token = read_token(path)
             return with_token(token), hasher.identity(token)
 
         self._token = Reloading("token_file", (path,), load, metrics)
 
-    async def sign_in(self, target: str, metadata: Mapping[str, str]) -> SignIn:
+    async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the file's token."""
         return self._token.current()[0]
 
-    async def renew(self, rejected: SignIn) -> SignIn | None:
+    async def renew(self, rejected: AuthHeaders) -> AuthHeaders | None:
         """Return the file's token if it is another one by now; the gateway has no other way to a new one."""
         self._token.look()
         current = self._token.current()[0]

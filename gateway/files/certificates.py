@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Read: TypeAlias = Callable[[Path], bytes]
 
-LEAST_RSA_BITS = 2048
+MIN_RSA_BITS = 2048
 
 
 class KeyUse(Enum):
@@ -132,7 +132,7 @@ def _certified_key(path: Path, certificate: Certificate, use: KeyUse) -> object:
     curves: tuple[type[ec.EllipticCurve], ...] = (ec.SECP256R1, ec.SECP384R1)
     match key:
         case rsa.RSAPublicKey() if certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
-            good = key.key_size >= LEAST_RSA_BITS
+            good = key.key_size >= MIN_RSA_BITS
         case ec.EllipticCurvePublicKey():
             good = isinstance(key.curve, (*curves, ec.SECP521R1) if use is KeyUse.OPENSSL else curves)
         case _:

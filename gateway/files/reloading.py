@@ -24,7 +24,7 @@ PATIENCE = 0.1
 # Seconds after which it is told that a look has not ended.
 HANGS_AFTER = 10.0
 # Certificates and tokens are a few KiB; bundles of authorities are some hundred.
-MOST_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def read_file(path: Path) -> bytes:
     """
     try:
         found = path.stat()
-        if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES:
+        if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_BYTES:
             return path.read_bytes()
     except OSError as error:
         raise BadFileError(path, error.strerror or "cannot be read") from error

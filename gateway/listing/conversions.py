@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.metrics import Metrics
-from gateway.reliability.progress import Progress
+from gateway.reliability.timings import Timings
 from gateway.upstream.client import Answer
 
 Result = TypeVar("Result")
@@ -34,43 +33,38 @@ class Conversions:
         self._metrics = metrics
         self._one_large = asyncio.Lock()
 
-    async def to_reply(self, answer: Answer, wanted: Page | None, progress: Progress) -> SerializedPage:
+    async def to_reply(self, answer: Answer, wanted: Page | None, timings: Timings) -> SerializedPage:
         """Make a reply of a page that was fetched.
 
         Args:
             answer: The page.
             wanted: Which one was asked for; None where none was.
-            progress: Of the work that it belongs to.
+            timings: Of the work that it belongs to.
 
         Raises:
             GatewayError: What was fetched is no page.
         """
         steps = self._converter.convert(answer.body, answer.content_range, wanted)
-        return await self._run(steps, answer, progress)
+        return await self._run(steps, answer, timings)
 
-    async def to_rows(self, answer: Answer, wanted: Page, progress: Progress) -> RowPage:
+    async def to_rows(self, answer: Answer, wanted: Page, timings: Timings) -> RowPage:
         """Make rows of a page that was fetched, as `to_reply` makes a reply."""
-        return await self._run(
-            self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, progress
-        )
+        return await self._run(self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, timings)
 
-    async def _run(self, steps: Steps[Result], answer: Answer, progress: Progress) -> Result:
+    async def _run(self, steps: Steps[Result], answer: Answer, timings: Timings) -> Result:
         turn: AbstractAsyncContextManager[object] = self._one_large if len(answer.body) > LARGE else nullcontext()
         async with turn:
-            return await self._run_steps(steps, progress)
+            return await self._run_steps(steps, timings)
 
-    async def _run_steps(self, steps: Steps[Result], progress: Progress) -> Result:
+    async def _run_steps(self, steps: Steps[Result], timings: Timings) -> Result:
         try:
             while True:
-                began = time.perf_counter()
-                try:
+                with timings.converting:
                     next(steps)
-                finally:
-                    progress.converting += time.perf_counter() - began
                 await asyncio.sleep(0)
         except StopIteration as done:
-            self._metrics.conversion_seconds.observe(progress.converting)
+            self._metrics.conversion_seconds.observe(timings.converting.seconds)
             return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
         except GatewayError as error:
-            error.attempts = progress.attempts
+            error.attempts = timings.attempts
             raise

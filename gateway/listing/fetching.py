@@ -1,67 +1,45 @@
-"""One page from the upstream: the sign-in, a turn, the circuit, the request, and others where that one failed."""
+"""Fetches one page from the upstream, by as many requests as make sense.
+
+Each attempt passes through the same gates, in this order: the credential signs it, the concurrency limiter grants it a
+permit, the circuit lets it pass, and a connection is taken. Four rules say what happens when one fails:
+
+- A kept connection that turns out to be stale says nothing of the upstream: the request goes out once more over a fresh
+  one, at once, and neither circuit nor retry budget hears of it.
+- A rejected credential is renewed once, if a newer one can be had, and the request is sent with that.
+- What may be sent again is, as often as settings, budgets and the time that is left allow (gateway.core.retry).
+- What cuts a request off, a caller's deadline or cancellation, is no evidence against the upstream.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from google.rpc import code_pb2
 
 from gateway.core.breaker import Outcome
-from gateway.core.circuits import Circuits
 from gateway.core.errors import (
     CREDENTIAL_UNAVAILABLE,
     GATEWAY_OVERLOADED,
     UPSTREAM_CIRCUIT_OPEN,
-    UPSTREAM_CONNECTION_LOST,
     UPSTREAM_TIMEOUT,
     GatewayError,
 )
-from gateway.core.retry import LEAST_TIME, RetryBudget, delay_before_retry, take_from_both
+from gateway.core.retry import MIN_TIME, delay_before_retry, take_from_both
 from gateway.core.status import BUSY, CREDENTIAL_REJECTED
-from gateway.core.tenants import Tenant, Tenants
-from gateway.credentials.base import Credential, SignIn
+from gateway.core.tenants import Tenant
+from gateway.credentials.base import AuthHeaders, Credential
+from gateway.listing.attempts import ANSWERED, CUT_OFF, AttemptObserver
+from gateway.listing.policy import ResiliencePolicy
 from gateway.metrics import Metrics
-from gateway.reliability.progress import Deadline, Progress
-from gateway.reliability.turns import Turn, Turns
+from gateway.reliability.deadline import Deadline
+from gateway.reliability.limiter import Permit
+from gateway.reliability.progress import Progress
 from gateway.telemetry.call import Call
-from gateway.telemetry.tracing import AttemptTrace
 from gateway.upstream.client import Answer, HeldUpError, StaleConnectionError, UpstreamClient
-from gateway.upstream.session import host_and_port
-
-# Results in metrics that are no reasons of failures.
-ANSWERED = "ok"
-CUT_OFF = "CUT_OFF"
-
-_STATUSES = frozenset(int(status) for status in HTTPStatus)
 
 # Where a request could not be sent again, the answer to the one before says more.
 _NOT_SENT = (GATEWAY_OVERLOADED, UPSTREAM_CIRCUIT_OPEN)
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """What stands between calls and an upstream that has trouble: one for each upstream.
-
-    Attributes:
-        tenants: Whose credentials calls use.
-        turns: How many requests it gets at once.
-        circuits: Whether it is left alone.
-        budget: How many requests of all tenants are sent again.
-        silent: How many requests are sent again because a kept connection was silent for the time of an attempt.
-        retries: How often one request is sent again at the most.
-        fair_time: Seconds without an answer that make a time-out of a request which `--timeout` cuts off.
-    """
-
-    tenants: Tenants
-    turns: Turns
-    circuits: Circuits
-    budget: RetryBudget
-    silent: RetryBudget
-    retries: int
-    fair_time: float
 
 
 class PageFetcher:
@@ -69,215 +47,195 @@ class PageFetcher:
 
     Args:
         upstream: Where they are.
-        credential: Signs each request in.
-        protection: Of the upstream.
+        credential: Signs each request.
+        policy: What limits requests to the upstream.
         metrics: Where attempts are counted.
+
+    Attributes:
+        attempts: Told of each request.
+        upstream, credential, policy, metrics: As given.
     """
 
     def __init__(
-        self, upstream: UpstreamClient, credential: Credential, protection: Protection, metrics: Metrics
+        self, upstream: UpstreamClient, credential: Credential, policy: ResiliencePolicy, metrics: Metrics
     ) -> None:
-        self._upstream = upstream
-        self._credential = credential
-        self._protection = protection
-        self._metrics = metrics
-        self._known_series: dict[tuple[int, str], tuple[Any, Any]] = {}
-        for cause in (UPSTREAM_CONNECTION_LOST, UPSTREAM_TIMEOUT):
-            metrics.resends.labels(cause.reason)
+        self.upstream = upstream
+        self.credential = credential
+        self.policy = policy
+        self.metrics = metrics
+        self.attempts = AttemptObserver(upstream.origin, metrics)
 
-    def take_spare_turn(self, call: Call) -> Turn | None:
-        """Take a turn for a page that nobody waits for yet; None where others have taken or want them all."""
-        return self._protection.turns.take_spare(self._tenant_of(call).key)
+    def try_acquire(self, call: Call) -> Permit | None:
+        """Return a permit for a page that nobody waits for yet; None where others hold or want them all."""
+        return self.policy.limiter.try_acquire(self._tenant_of(call).key)
 
-    async def fetch(self, target: str, call: Call, progress: Progress, turn: Turn | None = None) -> Answer:
-        """Fetch one page, by as many requests as make sense.
-
-        A request whose token the upstream rejects is sent once more if there is a new one: what that is answered is
-        the answer, for a cloud locks out who goes on trying.
+    async def fetch(self, target: str, call: Call, progress: Progress, permit: Permit | None = None) -> Answer:
+        """Fetch one page.
 
         Args:
             target: Path and query.
             call: On whose behalf.
             progress: Kept up to date; who waits for the page watches the time.
-            turn: A turn that was taken for the first request already.
+            permit: For the first request, where it was acquired already.
 
         Raises:
             GatewayError: There is no page, for any reason: the last that was met.
         """
-        for budget in (self._tenant_of(call).budget, self._protection.budget, self._protection.silent):
+        tenant = self._tenant_of(call)
+        for budget in (tenant.budget, self.policy.budget, self.policy.silent):
             budget.note_call()
+        return await _Fetch(self, target, call, tenant, progress).run(permit)
+
+    def _tenant_of(self, call: Call) -> Tenant:
+        if call.tenant is None:
+            key = call.identity(self.credential) if self.credential.is_callers else b""
+            call.tenant = self.policy.tenants.get(key, asyncio.get_running_loop().time())
+        return call.tenant
+
+
+class _Fetch:
+    """The attempts at one page."""
+
+    def __init__(self, fetcher: PageFetcher, target: str, call: Call, tenant: Tenant, progress: Progress) -> None:
+        self._fetcher = fetcher
+        self._policy = fetcher.policy
+        self._target = target
+        self._call = call
+        self._tenant = tenant
+        self._progress = progress
+        self._now = asyncio.get_running_loop().time
+        self._is_renewed = False
+        self._resent = 0
+
+    async def run(self, permit: Permit | None) -> Answer:
+        """Make attempts until there is a page, or a failure that is the answer."""
+        progress = self._progress
         while True:
             progress.waiting_for, progress.phase = CREDENTIAL_UNAVAILABLE, ""
-            sign_in = await self._credential.sign_in(target, call.metadata)
+            auth = await self._fetcher.credential.auth_headers(self._target, self._call.metadata)
             try:
-                answer = await self._attempt(target, call, sign_in, progress, turn)
+                answer = await self._attempt(auth, permit)
             except GatewayError as error:
                 if error.cause in _NOT_SENT and progress.failure is not None:
                     raise progress.failure from error
                 progress.failure, progress.phase = error, ""
-                delay = await self._delay_before_retry(error, call, sign_in, progress)
+                delay = await self._delay_before_retry(error, auth)
                 if delay is None:
                     raise
             else:
                 progress.failure, progress.phase = None, ""
                 return answer
-            progress.pause(asyncio.get_running_loop().time() + delay, progress.failure)
+            progress.pause(self._now() + delay, progress.failure)
             await asyncio.sleep(delay)
 
-    async def _delay_before_retry(
-        self, error: GatewayError, call: Call, sign_in: SignIn, progress: Progress
-    ) -> float | None:
+    async def _delay_before_retry(self, error: GatewayError, auth: AuthHeaders) -> float | None:
         """Return the seconds after which to send the request again; None where the failure is the answer."""
         # Any 401: a token dies at once when its user's password or permissions change, and SWR, the API gateway,
-        # Keystone and proxies each have other words for it, or none.
-        if error.http_status == HTTPStatus.UNAUTHORIZED and not progress.renewed:
-            progress.renewed = True
-            if await self._renewed(sign_in, error):
+        # Keystone and proxies each have other words for it, or none. What the second one is answered is the answer, for
+        # a cloud locks out who goes on trying.
+        if error.http_status == HTTPStatus.UNAUTHORIZED and not self._is_renewed:
+            self._is_renewed = True
+            if await self._has_renewed(auth, error):
                 return 0.0
-        now = asyncio.get_running_loop().time()
-        sent, remaining = progress.attempts - progress.resent, progress.deadline().at - now
-        delay = delay_before_retry(error, sent, self._protection.retries, remaining)
-        if delay is not None and not take_from_both(self._tenant_of(call).budget, self._protection.budget, now):
-            self._metrics.retries_refused.inc()
+        now = self._now()
+        sent, remaining = self._progress.timings.attempts - self._resent, self._progress.deadline().at - now
+        delay = delay_before_retry(error, sent, self._policy.retries, remaining)
+        if delay is not None and not take_from_both(self._tenant.budget, self._policy.budget, now):
+            self._fetcher.metrics.retries_refused.inc()
             return None
         return delay
 
-    async def _renewed(self, sign_in: SignIn, error: GatewayError) -> bool:
+    async def _has_renewed(self, rejected: AuthHeaders, error: GatewayError) -> bool:
         """Tell whether there is a new credential to try once more with."""
         try:
-            return await self._credential.renew(sign_in) is not None
+            return await self._fetcher.credential.renew(rejected) is not None
         except GatewayError:
             if error.cause is CREDENTIAL_REJECTED:
                 raise
             return False  # the answer's own code says more: of permissions, of too many requests
 
-    async def _attempt(self, target: str, call: Call, sign_in: SignIn, progress: Progress, turn: Turn | None) -> Answer:
-        if turn is None or not turn.is_held:
-            turn = await self._queue_for_turn(call, progress)
+    async def _attempt(self, auth: AuthHeaders, permit: Permit | None) -> Answer:
+        if permit is None or not permit.is_held:
+            self._progress.waiting_for, self._progress.phase = GATEWAY_OVERLOADED, "queue"
+            with self._progress.timings.queued:
+                permit = await self._policy.limiter.acquire(self._tenant.key)
         try:
-            return await self._through_circuit(target, call, sign_in, progress)
+            return await self._through_circuit(auth)
         finally:
-            turn.give_back()
+            permit.release()
 
-    async def _queue_for_turn(self, call: Call, progress: Progress) -> Turn:
-        progress.waiting_for, progress.phase = GATEWAY_OVERLOADED, "queue"
-        progress.begin("queued")
-        try:
-            return await self._protection.turns.take(self._tenant_of(call).key)
-        finally:
-            progress.end()
-
-    async def _through_circuit(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
-        circuits, tenant, now = self._protection.circuits, self._tenant_of(call), asyncio.get_running_loop().time
-        if progress.deadline().at - now() < LEAST_TIME:
-            await asyncio.sleep(LEAST_TIME)  # who waits for the page runs out of time, unless somebody joins
-        began = now()
-        passed = circuits.admit(tenant, began)
+    async def _through_circuit(self, auth: AuthHeaders) -> Answer:
+        circuits, progress = self._policy.circuits, self._progress
+        if progress.deadline().at - self._now() < MIN_TIME:
+            await asyncio.sleep(MIN_TIME)  # who waits for the page runs out of time, unless somebody joins
+        began = self._now()
+        passed = circuits.admit(self._tenant, began)
         if passed is None:
-            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=circuits.remaining(tenant, began))
+            raise GatewayError(UPSTREAM_CIRCUIT_OPEN, retry_delay=circuits.remaining(self._tenant, began))
         outcome = Outcome.NOTHING
         try:
             if progress.failure is not None:
-                self._metrics.retries.labels(progress.failure.cause.reason).inc()
-            answer = await self._request(target, call, sign_in, progress)
+                self._fetcher.metrics.retries.labels(progress.failure.cause.reason).inc()
+            answer = await self._request(auth)
             outcome = Outcome.ANSWERED
         except GatewayError as error:
             outcome = _outcome_of(error)
             raise
         except asyncio.CancelledError:
-            if self._has_timed_out(progress.deadline(), began, now()):
+            if self._has_timed_out(progress.deadline(), began):
                 outcome = Outcome.UNAVAILABLE
             raise
         finally:
-            circuits.settle(passed, outcome, now())
+            circuits.settle(passed, outcome, self._now())
         return answer
 
-    async def _request(self, target: str, call: Call, sign_in: SignIn, progress: Progress) -> Answer:
-        """Send a request; where a kept connection turns out to be stale, once more over a fresh one.
-
-        That says nothing of the upstream, so neither the circuit nor the retry budget hears of it.
-        """
+    async def _request(self, auth: AuthHeaders) -> Answer:
+        """Send a request; where a kept connection turns out to be stale, once more over a fresh one."""
         try:
-            return await self._send(target, call, sign_in, progress)
+            return await self._send(auth)
         except StaleConnectionError as stale:
-            if stale.cause is UPSTREAM_TIMEOUT and not self._may_resend_silent(progress):
+            if stale.cause is UPSTREAM_TIMEOUT and not self._may_resend_silent():
                 raise
-            progress.failure = stale
-            progress.resent += 1
-            self._metrics.resends.labels(stale.cause.reason).inc()
-            return await self._send(target, call, sign_in, progress, fresh=True)
+            self._progress.failure = stale
+            self._resent += 1
+            self._fetcher.metrics.resends.labels(stale.cause.reason).inc()
+            return await self._send(auth, fresh=True)
 
-    def _may_resend_silent(self, progress: Progress) -> bool:
+    def _may_resend_silent(self) -> bool:
         """Tell whether what was not answered in time is sent again: a slow upstream looks like a silent connection."""
-        now = asyncio.get_running_loop().time()
-        has_time = progress.deadline().at - now >= LEAST_TIME
-        return has_time and self._protection.retries > 0 and self._protection.silent.take(now)
+        now = self._now()
+        has_time = self._progress.deadline().at - now >= MIN_TIME
+        return has_time and self._policy.retries > 0 and self._policy.silent.take(now)
 
-    async def _send(
-        self, target: str, call: Call, sign_in: SignIn, progress: Progress, *, fresh: bool = False
-    ) -> Answer:
-        trace = call.trace.begin_attempt(target, progress.attempts)
-        progress.attempts += 1
-        progress.waiting_for, progress.status = UPSTREAM_TIMEOUT, 0
-        result = CUT_OFF
-        progress.begin("fetching")
-        headers = {"X-Request-Id": call.request_id, **trace.headers, **sign_in.headers}
+    async def _send(self, auth: AuthHeaders, *, fresh: bool = False) -> Answer:
+        call, progress, timings = self._call, self._progress, self._progress.timings
+        trace = call.trace.begin_attempt(self._target, timings.attempts)
+        timings.attempts += 1
+        progress.waiting_for, timings.status = UPSTREAM_TIMEOUT, 0
+        result, before = CUT_OFF, timings.fetching.seconds
+        headers = {"X-Request-Id": call.request_id, **trace.headers, **auth.headers}
         try:
-            answer = await self._upstream.get(
-                target,
-                headers=headers,
-                secrets=sign_in.secrets,
-                progress=progress,
-                owner=int.from_bytes(self._tenant_of(call).key),
-                fresh=fresh,
-            )
+            with timings.fetching:
+                answer = await self._fetcher.upstream.get(
+                    self._target,
+                    headers=headers,
+                    secrets=auth.secrets,
+                    progress=progress,
+                    owner=int.from_bytes(self._tenant.key),
+                    fresh=fresh,
+                )
             result = ANSWERED
         except GatewayError as error:
             result = error.cause.reason
             raise
         finally:
-            self._note_attempt(progress, result, trace)
+            self._fetcher.attempts.end(timings.status, result, timings.fetching.seconds - before, trace)
         return answer
 
-    def _tenant_of(self, call: Call) -> Tenant:
-        if call.tenant is None:
-            key = call.identity(self._credential) if self._credential.is_callers else b""
-            call.tenant = self._protection.tenants.get(key, asyncio.get_running_loop().time())
-        return call.tenant
-
-    def _has_timed_out(self, deadline: Deadline, began: float, ended: float) -> bool:
+    def _has_timed_out(self, deadline: Deadline, began: float) -> bool:
         """Tell whether a request that was cut off had its time: what a caller cuts off says nothing of the upstream."""
-        return not deadline.by_caller and ended >= deadline.at and ended - began >= self._protection.fair_time
-
-    def _note_attempt(self, progress: Progress, result: str, trace: AttemptTrace) -> None:
-        seconds = progress.end()
-        trace.end(progress.status, _reason_of(result))
-        attempts, duration = self._series(progress.status, result)
-        attempts.inc()
-        duration.observe(seconds)
-
-    def _series(self, status: int, result: str) -> tuple[Any, Any]:
-        """Return where a request is counted and observed; to look it up by labels each time is dearer."""
-        series = self._known_series.get((status, result))
-        if series is None:
-            host, port = host_and_port(self._upstream.origin)
-            duration = self._metrics.request_seconds.labels(
-                "GET", host, str(port), _label_of(status), _reason_of(result)
-            )
-            series = self._known_series[status, result] = self._metrics.attempts.labels(result), duration
-        return series
-
-
-def _reason_of(result: str) -> str:
-    """Return why a request failed; empty where it did not."""
-    return "" if result == ANSWERED else result
-
-
-def _label_of(status: int) -> str:
-    """Return a status for metrics: an upstream can make up hundreds of them."""
-    if not status:
-        return ""
-    return str(status) if status in _STATUSES else f"{status // 100}xx"
+        ended = self._now()
+        return not deadline.by_caller and ended >= deadline.at and ended - began >= self._policy.fair_time
 
 
 def _outcome_of(error: GatewayError) -> Outcome:

@@ -1,1 +1,1 @@
-"""What keeps calls going: turns at the upstream, shared calls, remembered pages, and how long one may wait."""
+"""What keeps calls going: concurrency limit, coalescing, page cache, memory budget, deadlines and time-outs."""

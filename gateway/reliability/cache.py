@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -12,13 +14,34 @@ from gateway.core.convert import SerializedPage
 
 # All pages together, in bytes, and what each takes beside its own. A page that takes more than its share is not
 # remembered: to make room for it would take the event loop too long.
-MOST_BYTES = 64 * 2**20
-MOST_BYTES_OF_ONE = MOST_BYTES // 16
+MAX_BYTES = 64 * 2**20
+MAX_BYTES_OF_ONE = MAX_BYTES // 16
 OVERHEAD = 1024
 
 
+class CacheStatus(StrEnum):
+    """Why a remembered page is the answer: it is fresh, or no new one can be had."""
+
+    HIT = "hit"
+    STALE = "stale"
+
+
+class CacheHit(NamedTuple):
+    """A remembered page.
+
+    Attributes:
+        page: The page.
+        status: Why it is the answer.
+        age: Seconds since it was asked for.
+    """
+
+    page: SerializedPage
+    status: CacheStatus
+    age: int
+
+
 @dataclass(frozen=True, slots=True)
-class CachedPage:
+class _Entry:
     """A serialized reply, and when it was asked for."""
 
     page: SerializedPage
@@ -38,39 +61,37 @@ class PageCache:
         self._ttl = ttl
         self._stale_if_error = stale_if_error
         self.now = now
-        self._pages: LRUCache[bytes, CachedPage] = LRUCache(MOST_BYTES, getsizeof=_size)
+        self._entries: LRUCache[bytes, _Entry] = LRUCache(MAX_BYTES, getsizeof=_size)
 
     @property
     def size(self) -> int:
         """Bytes that are remembered; may be asked for by another thread."""
-        return int(self._pages.currsize)
+        return int(self._entries.currsize)
 
-    def fresh(self, key: bytes) -> CachedPage | None:
+    def fresh(self, key: bytes) -> CacheHit | None:
         """Return a page that stands in for a new one."""
-        return self._younger_than(self._ttl, key)
+        return self._younger_than(self._ttl, key, CacheStatus.HIT)
 
-    def stale(self, key: bytes) -> CachedPage | None:
+    def stale(self, key: bytes) -> CacheHit | None:
         """Return a page that stands in where no new one can be had."""
-        return self._younger_than(self._ttl + self._stale_if_error, key)
-
-    def age(self, cached: CachedPage) -> int:
-        """Return the seconds since a page was asked for."""
-        return int(self.now() - cached.asked_at)
+        return self._younger_than(self._ttl + self._stale_if_error, key, CacheStatus.STALE)
 
     def store(self, key: bytes, page: SerializedPage, asked_at: float) -> None:
         """Remember a page, unless one that was asked for later is remembered already."""
-        known = self._pages.get(key)
+        known = self._entries.get(key)
         if known is not None and known.asked_at > asked_at:
             return
-        self._pages.pop(key, None)
-        cached = CachedPage(page, asked_at)
-        if _size(cached) <= MOST_BYTES_OF_ONE:
-            self._pages[key] = cached
+        self._entries.pop(key, None)
+        entry = _Entry(page, asked_at)
+        if _size(entry) <= MAX_BYTES_OF_ONE:
+            self._entries[key] = entry
 
-    def _younger_than(self, seconds: float, key: bytes) -> CachedPage | None:
-        cached = self._pages.get(key)
-        return cached if cached is not None and self.now() - cached.asked_at < seconds else None
+    def _younger_than(self, seconds: float, key: bytes, status: CacheStatus) -> CacheHit | None:
+        entry = self._entries.get(key)
+        if entry is None or (age := self.now() - entry.asked_at) >= seconds:
+            return None
+        return CacheHit(entry.page, status, int(age))
 
 
-def _size(cached: CachedPage) -> int:
-    return sys.getsizeof(cached.page.message) + OVERHEAD
+def _size(entry: _Entry) -> int:
+    return sys.getsizeof(entry.page.message) + OVERHEAD

@@ -5,30 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import grpc
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.background import background
-from gateway.core.convert import PageConverter
-from gateway.listing.conversions import Conversions
-from gateway.listing.fetching import PageFetcher
+from gateway.files.watch import FileWatch
 from gateway.metrics import Family, Metrics
-from gateway.server.assembly import (
-    circuit_remark,
-    make_credential,
-    make_pages,
-    make_prefetch_budget,
-    make_protection,
-    server_tls,
-    upstream_tls,
-)
+from gateway.server.composition import circuit_note, open_parts
 from gateway.server.connections import count_connections
-from gateway.server.guard import LAST_WORD, Guard
+from gateway.server.guard import END_TIMEOUT, Guard
 from gateway.server.health import HealthServicer
 from gateway.server.listening import listen
 from gateway.server.lost_answers import count_lost_answers
@@ -37,14 +27,13 @@ from gateway.server.reflection import add_reflection
 from gateway.server.servicer import RepoServicer
 from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
-from gateway.server.tls import AllowedCallers
+from gateway.server.tls import AllowedCallers, server_tls
 from gateway.settings.model import Settings
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.admin import Admin
-from gateway.telemetry.loop_monitor import Heart
+from gateway.telemetry.loop_monitor import LoopMonitor
 from gateway.telemetry.observer import Observer
 from gateway.telemetry.tracing import open_tracing
-from gateway.upstream.client import UpstreamClient
 
 _log = logging.getLogger(__name__)
 
@@ -55,17 +44,6 @@ NO_TOKEN = "no token from IAM"
 
 # Seconds in which calls that gRPC has accepted reach their servicers.
 SETTLED = 0.5
-
-# Seconds from one look at files to the next.
-LOOK_EVERY = 10.0
-
-
-class HasFiles(Protocol):
-    """A part of the gateway that is made of files."""
-
-    def look_at_files(self) -> None:
-        """Read files again that changed; called from another thread."""
-        ...
 
 
 class Gateway:
@@ -89,14 +67,12 @@ class Gateway:
         self._metrics = Metrics(alone=not shares_port)
         self._standing = StandingCalls()
         self._health = HealthServicer(self._standing)
-        self._heart = Heart(self._metrics)
+        self._loop_monitor = LoopMonitor(self._metrics)
         if not shares_port:  # the supervisor knows it of all of them, and when there are none
-            self._metrics.watch("ready", "1 while it serves.", lambda: not self.hindrances())
-            self._metrics.watch(
-                "connections", "Connections of callers.", count_connections
-            )  # too dear for the event loop
-        self._look_now = asyncio.Event()
-        self._with_files: tuple[HasFiles, ...] = ()
+            self._metrics.watch("ready", "1 while it serves.", lambda: not self.not_ready_reasons())
+            # By whoever asks for metrics, in a thread of its own: it is too dear for the event loop.
+            self._metrics.watch("connections", "Connections of callers.", count_connections)
+        self._file_watch = FileWatch()
         self.addresses: tuple[str, ...] = ()
         self.admin_address: str | None = None
         self.drain_delay, self.drain_grace = settings.drain_delay, settings.drain_grace
@@ -111,12 +87,13 @@ class Gateway:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            await self._health.hinder(STARTING, hinders=True)
+            await self._health.set_not_ready(STARTING, active=True)
             stack.enter_context(count_lost_answers(self._metrics))
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
-            servicer = await self._open_servicer(stack)
-            await stack.enter_async_context(background("the heartbeat", self._heart.keep_beating()))
+            parts = await open_parts(settings, self._metrics, self._on_token, stack)
+            self._policy = parts.policy
+            await stack.enter_async_context(background("the heartbeat", self._loop_monitor.run()))
             await self._open_admin(stack)
             admit = AllowedCallers(settings.tls_allowed_sans).check
             observer = Observer(self._metrics, AccessLog(self._metrics), tracing)
@@ -124,15 +101,14 @@ class Gateway:
             self._server = grpc.aio.server(
                 interceptors=(self._guard,), options=server_options(settings, shares_port=self._shares_port)
             )
-            self._add_services(servicer)
+            self._add_services(RepoServicer(parts.listing, timeout=settings.timeout))
             tls = server_tls(settings, self._metrics)
-            if tls is not None:
-                self._with_files += (tls,)
+            self._file_watch.parts = (*parts.with_files, *([tls] if tls else []))
             self.addresses = await listen(self._server, settings.listen, tls)
             stack.push_async_callback(self._end_calls)
             await start_whole(self._server)
-            await stack.enter_async_context(background("the watch over files", self._look_at_files()))
-            await self._health.hinder(STARTING, hinders=False)
+            await stack.enter_async_context(background("the watch over files", self._file_watch.run()))
+            await self._health.set_not_ready(STARTING, active=False)
             self._resources = stack.pop_all()
         if self._shares_port:
             return self
@@ -166,7 +142,7 @@ class Gateway:
         gRPC would end those without a word; and it has been seen to wait the whole grace for a call that it never
         handed over, so once nothing is in flight it waits no longer.
         """
-        stopping = asyncio.create_task(self._server.stop(self.drain_grace + LAST_WORD))
+        stopping = asyncio.create_task(self._server.stop(self.drain_grace + END_TIMEOUT))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.drain_grace
         while not stopping.done() and loop.time() < deadline:
@@ -178,87 +154,46 @@ class Gateway:
 
     async def hide(self) -> None:
         """Say NOT_SERVING, and go on serving those who come nevertheless."""
-        await self._health.hinder(DRAINING, hinders=True)
+        await self._health.set_not_ready(DRAINING, active=True)
 
     async def _end_calls(self) -> None:
         self._guard.end_calls()
-        await self._guard.last_call()
+        await self._guard.wait_for_calls()
         await self._server.stop(None)
-        await self._guard.last_call()
+        await self._guard.wait_for_calls()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:
             admin = Admin(
                 self._settings.admin_listen,
                 self._metrics.registry,
-                problems=self._heart.problems,
-                hindrances=self.hindrances,
-                remarks=self.remarks,
+                problems=self._loop_monitor.problems,
+                not_ready_reasons=self.not_ready_reasons,
+                notes=self.notes,
             )
             self.admin_address = (await stack.enter_async_context(admin)).address
 
-    async def _open_servicer(self, stack: AsyncExitStack) -> RepoServicer:
-        settings, metrics = self._settings, self._metrics
-        tls = upstream_tls(settings, metrics)
-        upstream = UpstreamClient(
-            settings.origin,
-            tls,
-            attempt_timeout=settings.attempt_timeout,
-            max_response_bytes=settings.max_response_bytes,
-            most_idle=settings.max_in_flight,
-            on_discarded=metrics.discarded.inc,
-        )
-        await stack.enter_async_context(upstream)
-        credential = make_credential(settings, tls, self._announce_token, metrics)
-        await stack.enter_async_context(credential)
-        self._with_files += (tls, credential)
-        self._protection = make_protection(settings, metrics)
-        fetcher = PageFetcher(upstream, credential, self._protection, metrics)
-        conversions = Conversions(PageConverter(settings.row_memo_bytes), metrics)
-        return RepoServicer(
-            make_pages(settings, fetcher, conversions, credential, metrics),
-            fetcher,
-            conversions,
-            dialect=settings.dialect,
-            timeout=settings.timeout,
-            prefetch=settings.prefetch,
-            budget=make_prefetch_budget(settings, metrics),
-        )
-
-    async def _look_at_files(self) -> None:
-        """Have changed files noticed although nobody connects, and those that were unusable tried again."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._look_now.wait()
-            self._look_now.clear()
-            for part in self._with_files:
-                try:
-                    await asyncio.to_thread(part.look_at_files)
-                except Exception:  # noqa: BLE001 - without a next look certificates would run out
-                    _log.exception("files were not looked at")
-
     def look_at_files(self) -> None:
         """Have certificates, keys and tokens that changed read again now."""
-        self._look_now.set()
+        self._file_watch.look_now()
 
     def counts(self) -> tuple[Family, ...]:
         """Return what was counted and measured."""
         return self._metrics.families()
 
-    def hindrances(self) -> tuple[str, ...]:
+    def not_ready_reasons(self) -> tuple[str, ...]:
         """Return what keeps the gateway from serving, in words for operators; may be asked for by another thread."""
-        return (*self._health.hindrances, *self._heart.problems())
+        return (*self._health.not_ready_reasons, *self._loop_monitor.problems())
 
-    def remarks(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Return what else operators should know.
 
-        A sick upstream is worth a remark, and no more: it would take every gateway out of the mesh.
+        A sick upstream is worth a note, and no more: it would take every gateway out of the mesh.
         """
-        return (circuit_remark(self._protection, self._settings, time.monotonic()),)
+        return (circuit_note(self._policy, self._settings, time.monotonic()),)
 
-    async def _announce_token(self, available: bool) -> None:
-        await self._health.hinder(NO_TOKEN, hinders=not available)
+    async def _on_token(self, available: bool) -> None:
+        await self._health.set_not_ready(NO_TOKEN, active=not available)
 
     def _add_services(self, servicer: RepoServicer) -> None:
         self._server.add_generic_rpc_handlers((servicer.method_handlers(),))

@@ -21,7 +21,7 @@ Admit: TypeAlias = Callable[[Context], None]
 HEALTH = "/grpc.health.v1.Health/"
 
 # Seconds that a call has to end after it was cancelled.
-LAST_WORD = 2.0
+END_TIMEOUT = 2.0
 # Seconds behind which a drain does not wait for a reader that takes nothing.
 STANDS_STILL = 5.0
 
@@ -77,13 +77,13 @@ class Guard(grpc.aio.ServerInterceptor):
         for task in self._calls.tasks():
             task.cancel()
 
-    async def last_call(self) -> None:
+    async def wait_for_calls(self) -> None:
         """Wait until the last call has ended; a stopped server does not, and its calls have a last word to say.
 
         One that does not end although it was told to is left behind.
         """
         if tasks := self._calls.tasks():
-            await asyncio.wait(tasks, timeout=LAST_WORD)
+            await asyncio.wait(tasks, timeout=END_TIMEOUT)
             await asyncio.sleep(0)  # grpc itself looks at how they ended
 
     async def intercept_service(

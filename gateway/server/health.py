@@ -14,27 +14,27 @@ SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
 
 
 class HealthServicer(health.aio.HealthServicer):
-    """Tells whether the gateway serves: it does where nothing hinders it.
+    """Tells whether the gateway serves: it does while there is no reason against it.
 
     Args:
         standing: Ends the calls of those who watch, which have been told before.
 
     Attributes:
-        hindrances: What keeps the gateway from serving, in words for operators.
+        not_ready_reasons: What keeps the gateway from serving, in words for operators.
     """
 
     def __init__(self, standing: StandingCalls) -> None:
         super().__init__()
         self._standing = standing
         self._status: int = health_pb2.HealthCheckResponse.NOT_SERVING
-        self.hindrances: tuple[str, ...] = ()
+        self.not_ready_reasons: tuple[str, ...] = ()
 
-    async def hinder(self, hindrance: str, *, hinders: bool) -> None:
-        """Begin or end a hindrance, and tell all who ask or watch."""
-        others = tuple(other for other in self.hindrances if other != hindrance)
-        self.hindrances = (*others, hindrance) if hinders else others
+    async def set_not_ready(self, reason: str, *, active: bool) -> None:
+        """Add or remove a reason, and tell all who ask or watch."""
+        others = tuple(other for other in self.not_ready_reasons if other != reason)
+        self.not_ready_reasons = (*others, reason) if active else others
         response = health_pb2.HealthCheckResponse
-        self._status = response.NOT_SERVING if self.hindrances else response.SERVING
+        self._status = response.NOT_SERVING if self.not_ready_reasons else response.SERVING
         for service in SERVICES:
             await self.set(service, self._status)
 

@@ -11,11 +11,13 @@ from gateway.core.convert import PageConverter
 from gateway.core.errors import GatewayError
 from gateway.core.filter import RepoQuery, read_list_request, request_target
 from gateway.core.tokens import CALLER_TOKEN
-from gateway.credentials.base import SignIn, with_token
+from gateway.credentials.base import AuthHeaders, with_token
 from gateway.listing.conversions import Conversions
 from gateway.metrics import Metrics
-from gateway.reliability.progress import Deadline, Progress
-from gateway.server.assembly import make_credential, make_iam_client, upstream_tls
+from gateway.reliability.deadline import Deadline
+from gateway.reliability.progress import Progress
+from gateway.server.composition import upstream_tls
+from gateway.server.credential_factory import make_credential, make_iam_client
 from gateway.settings.model import Auth, Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.upstream.client import UpstreamClient
@@ -59,7 +61,7 @@ async def ask_once(settings: Settings, caller_token: str) -> Outcome:
     request_id = f"{random.getrandbits(128):032x}"
     began = time.perf_counter()
     try:
-        sign_in = await _sign_in(settings, tls, query, caller_token, metrics)
+        auth_headers = await _auth_headers(settings, tls, query, caller_token, metrics)
     except GatewayError as error:
         is_of_iam = settings.auth is Auth.IAM
         origin = settings.iam_origin if is_of_iam else settings.origin
@@ -67,24 +69,24 @@ async def ask_once(settings: Settings, caller_token: str) -> Outcome:
     began = time.perf_counter()
     answer: repos_pb2.ListReposResponse | GatewayError
     try:
-        answer = await _list(settings, tls, query, sign_in, request_id, metrics)
+        answer = await _list(settings, tls, query, auth_headers, request_id, metrics)
     except GatewayError as error:
         answer = error
     return Outcome(settings.origin, False, request_id, time.perf_counter() - began, answer)
 
 
-async def _sign_in(
+async def _auth_headers(
     settings: Settings, tls: UpstreamTls, query: RepoQuery, caller_token: str, metrics: Metrics
-) -> SignIn:
+) -> AuthHeaders:
     """Sign the request in. Why IAM gives no token is told in its own words, which calls are not told."""
     if settings.auth is Auth.IAM:
         return with_token((await make_iam_client(settings, tls).fetch_token()).value)
     credential = make_credential(settings, tls, _nobody_is_told, metrics)
-    return await credential.sign_in(request_target(query, settings.dialect), {CALLER_TOKEN: caller_token})
+    return await credential.auth_headers(request_target(query, settings.dialect), {CALLER_TOKEN: caller_token})
 
 
 async def _list(
-    settings: Settings, tls: UpstreamTls, query: RepoQuery, sign_in: SignIn, request_id: str, metrics: Metrics
+    settings: Settings, tls: UpstreamTls, query: RepoQuery, auth_headers: AuthHeaders, request_id: str, metrics: Metrics
 ) -> repos_pb2.ListReposResponse:
     upstream = UpstreamClient(
         settings.origin,
@@ -92,15 +94,16 @@ async def _list(
         attempt_timeout=settings.attempt_timeout,
         max_response_bytes=settings.max_response_bytes,
     )
-    progress = Progress(Deadline(asyncio.get_running_loop().time() + settings.timeout, by_caller=False))
+    deadline = Deadline(asyncio.get_running_loop().time() + settings.timeout, by_caller=False)
+    progress = Progress(lambda: deadline)
     async with upstream:
         answer = await upstream.get(
             request_target(query, settings.dialect),
-            headers={"X-Request-Id": request_id, **sign_in.headers},
-            secrets=sign_in.secrets,
+            headers={"X-Request-Id": request_id, **auth_headers.headers},
+            secrets=auth_headers.secrets,
             progress=progress,
         )
-    page = await Conversions(PageConverter(0), metrics).to_reply(answer, query.page, progress)
+    page = await Conversions(PageConverter(0), metrics).to_reply(answer, query.page, progress.timings)
     return repos_pb2.ListReposResponse.FromString(page.message)
 
 

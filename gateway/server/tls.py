@@ -11,6 +11,7 @@ from gateway.core.errors import CALLER_NOT_ALLOWED, GatewayError
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
 from gateway.files.reloading import Reloading
 from gateway.metrics import Metrics
+from gateway.settings.model import Settings
 
 NAME = "server_tls"
 
@@ -93,3 +94,10 @@ class AllowedCallers:
         ids = [name.decode(errors="replace") for name in shown.get("peer_spiffe_id", ())]
         if not (dns & self._dns or self._exact.intersection(ids) or any(id_.startswith(self._prefixes) for id_ in ids)):
             raise GatewayError(CALLER_NOT_ALLOWED)
+
+
+def server_tls(settings: Settings, metrics: Metrics) -> ServerTls | None:
+    """Return what ports are secured with; None for plain text."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca, metrics)

@@ -9,8 +9,8 @@ from gateway.server.dropping import drop_calls
 
 # Bytes of messages that may wait to be taken, of which gRPC keeps two copies: where there are more in all, one
 # connection may have so many of them.
-MOST_UNSENT = 64 * 2**20
-MOST_UNSENT_OF_ONE = MOST_UNSENT // 4
+MAX_UNSENT = 64 * 2**20
+MAX_UNSENT_OF_ONE = MAX_UNSENT // 4
 
 
 # How often calls are looked at while one may wait, of which one may wait for so much longer.
@@ -79,10 +79,10 @@ class CallerWaits:
 
     def is_full_for(self, call: Waiting) -> bool:
         """Tell whether no further message should wait: there are many, and many of them on the call's connection."""
-        if self.unsent <= MOST_UNSENT:
+        if self.unsent <= MAX_UNSENT:
             return False
         peer = call.peer()
-        return sum(other.unsent for other in self.calls if other.unsent and other.peer() == peer) > MOST_UNSENT_OF_ONE
+        return sum(other.unsent for other in self.calls if other.unsent and other.peer() == peer) > MAX_UNSENT_OF_ONE
 
     def _look(self) -> None:
         """End the calls whose time has run out."""

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 LAST_PORT = 65535
 # Bytes that the kernel takes as the path of a socket file, without the one that ends it. gRPC hands it `//path` of
 # `unix:///path` as it stands.
-LONGEST_SOCKET_PATH = 107
-LONGEST_HOST = 253
+MAX_SOCKET_PATH = 107
+MAX_HOST_LENGTH = 253
 
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"({_HOST}):(\d{{1,5}})", re.ASCII)
@@ -31,7 +31,7 @@ _OF_URIS = "#?%,"
 _BAD_ADDRESS = "must be host:port or unix:/path, several by comma"
 _BAD_HTTP_ADDRESS = "must be host:port, or empty for none"
 _BAD_NAME = "the host must be a name whose labels, between its dots, have 1 to 63 characters, and 253 in all"
-_BAD_SOCKET_LENGTH = f"a unix:/path may have {LONGEST_SOCKET_PATH} bytes, which is what the system takes"
+_BAD_SOCKET_LENGTH = f"a unix:/path may have {MAX_SOCKET_PATH} bytes, which is what the system takes"
 _BAD_SOCKET_PATH = "a unix:/path must not hold #, ?, %, a comma or a control character: gRPC reads it as a URI"
 _BAD_IPV4 = "the host must be a name, or an IP address such as 127.0.0.1"
 
@@ -112,7 +112,7 @@ def _check_socket(path: str) -> None:
     # `unix://host/path` has a host in it, and `unix:///path` has none.
     if not re.match(r"/(?!/)|///", path) or path.endswith("/"):
         raise ValueError(_BAD_ADDRESS)
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise ValueError(_BAD_SOCKET_LENGTH)
     if not path.isprintable() or any(character in path for character in _OF_URIS):
         raise ValueError(_BAD_SOCKET_PATH)
@@ -142,7 +142,7 @@ def _check_host(host: str) -> None:
     if _NUMBERS.fullmatch(host) and _read_ip(host) is None:
         raise ValueError(_BAD_IPV4)
     labels = host.removesuffix(".").split(".")
-    if len(host) > LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > MAX_HOST_LENGTH or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(_BAD_NAME)
 
 

@@ -17,7 +17,7 @@ from gateway.settings.model import Auth
 from gateway.start_errors import BadFileError
 from gateway.upstream.tls import authorities_context
 
-LONGEST_SHOWN_PATH = 255
+MAX_SHOWN_PATH = 255
 _HIDDEN = " (a relative path, not shown: it may be a secret)"
 
 # Files that are read together, and what reads them.
@@ -56,6 +56,6 @@ def _tried(read: Callable[..., object], paths: dict[str, Path], given: Given) ->
 
 def _is_path(path: Path) -> bool:
     """Tell whether a text is meant as a path: it may be a secret that was put where its path belongs."""
-    if (path.is_absolute() or _FILE_NAME.fullmatch(str(path))) and len(str(path)) <= LONGEST_SHOWN_PATH:
+    if (path.is_absolute() or _FILE_NAME.fullmatch(str(path))) and len(str(path)) <= MAX_SHOWN_PATH:
         return True
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for what is too long to be a name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr
 
-from gateway.core.retry import LEAST_TIME
+from gateway.core.retry import MIN_TIME
 from gateway.core.tokens import is_token
 from gateway.settings.cores import available_cores
 from gateway.settings.durations import read_duration, write_duration
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?
 # An IP address is no DNS name, though it looks like one.
 _NUMBERS = re.compile(r"[\d.]+", re.ASCII)
 LONGEST = 250_000 * 3600.0  # seconds: some thirty years
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 
 
 def _read_duration(value: object) -> object:
@@ -40,8 +40,8 @@ def _check_positive(seconds: float) -> float:
 
 
 def _check_call(seconds: float) -> float:
-    if seconds <= LEAST_TIME:
-        raise ValueError(f"must be longer than {write_duration(LEAST_TIME)}: no upstream request is begun with less")
+    if seconds <= MIN_TIME:
+        raise ValueError(f"must be longer than {write_duration(MIN_TIME)}: no upstream request is begun with less")
     return seconds
 
 
@@ -53,9 +53,9 @@ def _refuse_bool(value: object) -> object:
 
 def _read_workers(value: object) -> object:
     if value == "auto":
-        return min(available_cores(), MOST_WORKERS)
+        return min(available_cores(), MAX_WORKERS)
     if isinstance(value, str) and not value.strip().isdecimal():
-        raise ValueError(f"must be a number from 1 to {MOST_WORKERS}, or auto")
+        raise ValueError(f"must be a number from 1 to {MAX_WORKERS}, or auto")
     return value
 
 
@@ -130,7 +130,7 @@ Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
 Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
 Ratio = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Workers = Annotated[int, BeforeValidator(_read_workers), BeforeValidator(_refuse_bool), Field(ge=1, le=MOST_WORKERS)]
+Workers = Annotated[int, BeforeValidator(_read_workers), BeforeValidator(_refuse_bool), Field(ge=1, le=MAX_WORKERS)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_names), PlainSerializer(",".join)
 ]

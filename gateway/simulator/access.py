@@ -56,7 +56,7 @@ class Access:
 
 
 @dataclass(slots=True)
-class Doorkeeper:
+class Authenticator:
     """Lets requests in or says why not, and issues tokens.
 
     Args:
@@ -84,10 +84,10 @@ class Doorkeeper:
             return "token expires" if self.now() >= self._issued[token] else ""
         return "decrypt token fail"
 
-    def issue(self, sign_in: bytes) -> web.Response:
+    def issue(self, auth_headers: bytes) -> web.Response:
         """Answer a request for a token."""
         try:
-            user = msgspec.json.decode(sign_in)["auth"]["identity"]["password"]["user"]
+            user = msgspec.json.decode(auth_headers)["auth"]["identity"]["password"]["user"]
             known = (user["name"], user["password"]) == (self.access.username, self.access.password)
         except (msgspec.MsgspecError, LookupError, TypeError):
             return _iam_error(400, "Bad Request", "Request parameter is invalid.")

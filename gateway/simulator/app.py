@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.core.iam_messages import TOKENS_PATH
-from gateway.simulator.access import Access, Doorkeeper
+from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.data import Repository
 from gateway.simulator.error_answers import REQUEST_ID, Rejection, Shape, error_response, rejection_response
 from gateway.simulator.oddities import spell_oddly
@@ -68,16 +68,16 @@ class Faults:
 
 
 def make_app(
-    repositories: Sequence[Repository], faults: Faults | None = None, doorkeeper: Doorkeeper | None = None
+    repositories: Sequence[Repository], faults: Faults | None = None, authenticator: Authenticator | None = None
 ) -> web.Application:
     """Build the application.
 
     Args:
         repositories: What there is to list, in this order.
         faults: What it does wrong.
-        doorkeeper: Whom it lets in; everyone without one.
+        authenticator: Whom it lets in; everyone without one.
     """
-    simulator = _Simulator(repositories, faults or Faults(), doorkeeper or Doorkeeper(Access()))
+    simulator = _Simulator(repositories, faults or Faults(), authenticator or Authenticator(Access()))
     app = web.Application(middlewares=[_request_ids(), simulator.interfere])
     app.router.add_get("/v2/manage/repos", simulator.list_repositories)
     app.router.add_get("/v2/manage/shared-repositories", simulator.list_repositories)
@@ -134,10 +134,10 @@ def _request_ids() -> Any:
 
 
 class _Simulator:
-    def __init__(self, repositories: Sequence[Repository], faults: Faults, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, repositories: Sequence[Repository], faults: Faults, authenticator: Authenticator) -> None:
         self._repositories = repositories
         self._faults = faults
-        self._doorkeeper = doorkeeper
+        self._doorkeeper = authenticator
         # Who pages through thousands of repositories asks for the same ones again and again.
         self._matches = lru_cache(maxsize=64)(self._find_matches)
 

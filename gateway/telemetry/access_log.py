@@ -104,18 +104,18 @@ def _outcome(call: Call, code: int, error: GatewayError | None) -> dict[str, Any
         "phase": error.phase if error else "",
         "detail": error.detail if error else "",
         "rows": call.rows,
-        "from_cache": call.from_cache,
+        "from_cache": call.cache_hit.status.value if call.cache_hit else "",
     }
 
 
 def _work(call: Call) -> dict[str, Any]:
-    spent = call.spent
+    timings = call.timings
     return {
-        "queue_ms": _milliseconds(spent.queued),
-        "upstream_ms": _milliseconds(spent.fetching),
-        "conversion_ms": _milliseconds(spent.converting),
-        "attempts": spent.attempts,
-        "upstream_status": spent.status,
+        "queue_ms": _milliseconds(timings.queued.seconds),
+        "upstream_ms": _milliseconds(timings.fetching.seconds),
+        "conversion_ms": _milliseconds(timings.converting.seconds),
+        "attempts": timings.attempts,
+        "upstream_status": timings.status,
     }
 
 

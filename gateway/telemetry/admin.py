@@ -30,21 +30,21 @@ class Admin:
         address: `host:port`.
         registry: What /metrics shows.
         problems: Asks what is wrong for good; /livez answers 503 with it.
-        hindrances: Asks what keeps the gateway from serving; /readyz answers 503 with it.
-        remarks: Asks what else /readyz tells.
+        not_ready_reasons: Asks what keeps the gateway from serving; /readyz answers 503 with it.
+        notes: Asks what else /readyz tells.
 
     Attributes:
         address: What it listens on, with the port that was chosen for 0. Known inside the context.
     """
 
     def __init__(
-        self, address: str, registry: CollectorRegistry, *, problems: Texts, hindrances: Texts, remarks: Texts
+        self, address: str, registry: CollectorRegistry, *, problems: Texts, not_ready_reasons: Texts, notes: Texts
     ) -> None:
         self.address = address
         self._metrics = make_wsgi_app(registry)
         self._problems = problems
-        self._hindrances = hindrances
-        self._remarks = remarks
+        self._hindrances = not_ready_reasons
+        self._remarks = notes
 
     async def __aenter__(self) -> Self:
         """Start to answer.
@@ -90,9 +90,9 @@ class Admin:
                 return _text("404 Not Found", "/metrics, /livez, /readyz", start_response)
 
 
-def _verdict(problems: tuple[str, ...], remarks: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:
+def _verdict(problems: tuple[str, ...], notes: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:
     status = "503 Service Unavailable" if problems else "200 OK"
-    return _text(status, "\n".join([*(problems or ("ok",)), *remarks]), start_response)
+    return _text(status, "\n".join([*(problems or ("ok",)), *notes]), start_response)
 
 
 def _text(status: str, text: str, start_response: StartResponse, *headers: tuple[str, str]) -> Iterable[bytes]:

@@ -21,7 +21,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 REQUEST_TIMEOUT = 10.0
 # Connections at once, each of which has a thread. One more takes the place of the oldest, so that those who do nothing
 # keep no probe out.
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 # Seconds until the thread of one that was closed has ended.
 ROOM_TIMEOUT = 1.0
 # Seconds until a connection is accepted again that there was no descriptor or no memory for.
@@ -47,7 +47,7 @@ class AdminServer(ThreadingWSGIServer):
     def __init__(self, *args: Any) -> None:
         # When each connection is closed, the oldest first.
         self._ends: dict[Any, float] = {}
-        self._room = threading.Semaphore(MOST_CONNECTIONS)
+        self._room = threading.Semaphore(MAX_CONNECTIONS)
         self._closed = threading.Event()
         super().__init__(*args)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from gateway.core.tenants import Tenant
 from gateway.credentials.base import Credential
-from gateway.reliability.progress import Spent
+from gateway.reliability.cache import CacheHit
+from gateway.reliability.timings import Timings
 from gateway.telemetry.tracing import CallTrace, Tracing
 
 REQUEST_ID = "x-request-id"
@@ -35,8 +36,8 @@ class Call:
         received: Bytes of its request; None where nobody counts them.
         sent: Bytes of its replies; None where nobody counts them.
         rows: Repositories that it was given.
-        from_cache: `hit` or `stale`, where its reply is a remembered one.
-        spent: What it took at the upstream, all its pages together.
+        cache_hit: Its reply, where that is a remembered one.
+        timings: What it took at the upstream, all its pages together.
         tenant: Whose credential it uses, once it is known.
     """
 
@@ -48,8 +49,8 @@ class Call:
     received: int | None = None
     sent: int | None = None
     rows: int = 0
-    from_cache: str = ""
-    spent: Spent = field(default_factory=Spent)
+    cache_hit: CacheHit | None = None
+    timings: Timings = field(default_factory=Timings)
     tenant: Tenant | None = None
     _identity: bytes | None = None
 

@@ -18,7 +18,7 @@ DEAD_AFTER = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Heart:
+class LoopMonitor:
     """Beats on the event loop that made it.
 
     Args:
@@ -31,7 +31,7 @@ class Heart:
         self._last = time.monotonic()
         self._reported = 0.0
 
-    async def keep_beating(self) -> None:
+    async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             self._last = began = time.monotonic()

@@ -141,7 +141,7 @@ class UpstreamClient:
             allow_redirects=False,
             ssl=self._tls.current(),
         ) as response:
-            progress.phase, progress.status = "body", response.status
+            progress.phase, progress.timings.status = "body", response.status
             if is_page(response.status):
                 return await self._read_page(response)
             attempt.stop()  # a refusal is one from here on, and its body has a time of its own

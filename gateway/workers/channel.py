@@ -16,7 +16,7 @@ from gateway.metrics import Family
 # Bytes before each message that tell its length.
 _LENGTH_BYTES = 4
 # Bytes that wait for the other side, beyond which it counts as one that does not listen.
-_MOST_WAITING = 2**20
+_MAX_WAITING = 2**20
 # Seconds in which the other side takes the last message.
 _CLOSE_TIMEOUT = 2.0
 
@@ -42,12 +42,12 @@ class Pulse(msgspec.Struct, frozen=True, tag=True):
     """What a worker tells of itself with every beat.
 
     Attributes:
-        hindrances: What keeps it from serving.
-        remarks: What else operators should know.
+        not_ready_reasons: What keeps it from serving.
+        notes: What else operators should know.
     """
 
-    hindrances: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    not_ready_reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Counts(msgspec.Struct, frozen=True, tag=True):
@@ -99,7 +99,7 @@ class Channel:
     @property
     def is_behind(self) -> bool:
         """Whether the other side does not listen."""
-        return self._writer.transport.get_write_buffer_size() > _MOST_WAITING
+        return self._writer.transport.get_write_buffer_size() > _MAX_WAITING
 
     def say(self, message: bytes) -> None:
         """Send a message, and do not wait until it is taken; one to a side that has gone is lost."""

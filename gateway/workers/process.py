@@ -21,7 +21,7 @@ START_TIMEOUT = 60.0
 # Seconds that a worker has to leave at once, before it is killed.
 LEAVE_TIMEOUT = 8.0
 
-_STARTING = Pulse(hindrances=("starting",))
+_STARTING = Pulse(not_ready_reasons=("starting",))
 
 Counted = Callable[[int, tuple[Family, ...]], None]
 
@@ -62,13 +62,13 @@ class Worker:
         self.tell(Order.COUNT)
         return self._asked[-1]
 
-    def hindrances(self) -> tuple[str, ...]:
+    def not_ready_reasons(self) -> tuple[str, ...]:
         """Return what keeps it from serving."""
-        return self._pulse.hindrances
+        return self._pulse.not_ready_reasons
 
     def describe(self) -> str:
         """Return how it is, in a line for operators."""
-        return f"worker {self.number}: {', '.join(self._pulse.hindrances or ('ok', *self._pulse.remarks))}"
+        return f"worker {self.number}: {', '.join(self._pulse.not_ready_reasons or ('ok', *self._pulse.notes))}"
 
     def silence(self) -> float:
         """Return the seconds since it was last heard of."""

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 # Seconds until a worker that died is replaced: doubled each time, and the first again after one that lasted.
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 30.0
+MAX_DELAY = 30.0
 LASTED = 60.0
 # Seconds that workers have to tell what they have counted; what they told before is shown of those that do not.
 COUNT_TIMEOUT = 3.0
@@ -159,7 +159,7 @@ class Supervisor:
         """Start a worker after a delay, and again after a longer one where the machine has no room for it."""
         while True:
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY)
+            delay = min(delay * 2, MAX_DELAY)
             try:
                 return await self._start(number), delay
             except OSError as error:
@@ -190,8 +190,8 @@ class Supervisor:
             self._settings.admin_listen,
             registry,
             problems=self._problems,
-            hindrances=self._hindrances,
-            remarks=self._remarks,
+            not_ready_reasons=self._hindrances,
+            notes=self._remarks,
         )
         return f", operators on {(await stack.enter_async_context(admin)).address}"
 
@@ -220,7 +220,7 @@ class Supervisor:
         return tuple(known.get(number, f"worker {number}: gone") for number in range(1, self._settings.workers + 1))
 
     def _serving(self) -> list[Worker]:
-        return [worker for worker in self._known() if not worker.hindrances() and not _is_stuck(worker)]
+        return [worker for worker in self._known() if not worker.not_ready_reasons() and not _is_stuck(worker)]
 
     def _known(self) -> list[Worker]:
         """Return the workers there are; may be asked for by another thread."""

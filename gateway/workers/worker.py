@@ -104,7 +104,7 @@ class _Work:
         """Tell the supervisor how it is, and now and then what it counted, until cancelled."""
         for beat in itertools.count():
             if not self._channel.is_behind:
-                self._channel.say(encode(Pulse(self._gateway.hindrances(), self._gateway.remarks())))
+                self._channel.say(encode(Pulse(self._gateway.not_ready_reasons(), self._gateway.notes())))
                 if beat % BEATS_PER_COUNT == 0:
                     self._count(asked=False)
             await asyncio.sleep(BEAT)

@@ -16,22 +16,24 @@ import pytest
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.status import UNAVAILABLE
 from gateway.metrics import Metrics
-from gateway.reliability.flights import Flights
-from gateway.reliability.progress import Deadline, Progress, Spent
+from gateway.reliability.coalescing import Coalescer
+from gateway.reliability.deadline import Deadline
+from gateway.reliability.progress import Progress
+from gateway.reliability.timings import Timings
 from patience import AGES, HOUR, Advance
 
 KEY = ("identity", "target")
 
 
 @pytest.fixture
-async def flights() -> AsyncIterator[Flights[str]]:
+async def coalescer() -> AsyncIterator[Coalescer[str]]:
     """What shares the work; in the end nothing is left in it, and nothing was said to the event loop."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    flights: Flights[str] = Flights(Metrics())
-    yield flights
+    coalescer: Coalescer[str] = Coalescer(Metrics())
+    yield coalescer
     await let_all_run()
-    assert flights._flights == {}
+    assert coalescer._flights == {}
     gc.collect()
     await let_all_run()
     assert complaints == []
@@ -51,7 +53,7 @@ class Work:
     ) -> None:
         self.release = asyncio.Event()
         self.begun = self.cancelled = 0
-        self.progress = Progress(Deadline(0.0, by_caller=True))
+        self.progress = Progress(lambda: Deadline(0.0, by_caller=True))
         self._error = error
         self._result = result
         self._doing = doing or {}
@@ -60,7 +62,7 @@ class Work:
         self.begun += 1
         self.progress = progress
         for name, value in self._doing.items():
-            setattr(progress, name, value)
+            setattr(progress.timings if hasattr(progress.timings, name) else progress, name, value)
         try:
             await self.release.wait()
         except asyncio.CancelledError:
@@ -97,32 +99,32 @@ def failure() -> GatewayError:
     return GatewayError(UNAVAILABLE, message="busy", http_status=503, upstream_code="code", retry_delay=7.0)
 
 
-async def test_all_who_ask_for_the_same_get_what_was_worked_once(flights: Flights[str]) -> None:
+async def test_all_who_ask_for_the_same_get_what_was_worked_once(coalescer: Coalescer[str]) -> None:
     work = Work()
-    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(50)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(50)))
     work.release.set()
     assert await outcomes(calls) == ["page"] * 50
     assert work.begun == 1
-    assert flights._metrics.registry.get_sample_value("swr_gateway_shared_calls_total") == 49
+    assert coalescer._metrics.registry.get_sample_value("swr_gateway_coalesced_calls_total") == 49
 
 
-async def test_who_asks_for_something_else_shares_nothing(flights: Flights[str]) -> None:
+async def test_who_asks_for_something_else_shares_nothing(coalescer: Coalescer[str]) -> None:
     first, second = Work(result="first"), Work(result="second")
-    calls = await begin(flights.join(1, first, in_time()), flights.join(2, second, in_time()))
+    calls = await begin(coalescer.run(1, first, in_time()), coalescer.run(2, second, in_time()))
     for work in (first, second):
         work.release.set()
     assert await outcomes(calls) == ["first", "second"]
 
 
-async def test_who_asks_after_the_end_begins_anew(flights: Flights[str]) -> None:
+async def test_who_asks_after_the_end_begins_anew(coalescer: Coalescer[str]) -> None:
     work = Work()
     work.release.set()
     for _ in range(3):
-        assert await flights.join(KEY, work, in_time()) == "page"
+        assert await coalescer.run(KEY, work, in_time()) == "page"
     assert work.begun == 3
 
 
-async def test_who_asks_between_the_end_and_the_news_of_it_begins_anew(flights: Flights[str]) -> None:
+async def test_who_asks_between_the_end_and_the_news_of_it_begins_anew(coalescer: Coalescer[str]) -> None:
     late: list[asyncio.Task[str]] = []
     begun = 0
 
@@ -131,25 +133,25 @@ async def test_who_asks_between_the_end_and_the_news_of_it_begins_anew(flights: 
         begun += 1
         if begun == 1:
             # A call that takes its first step behind the end of this work, and ahead of who waits for it.
-            ask = partial(flights.join, KEY, work, in_time())
+            ask = partial(coalescer.run, KEY, work, in_time())
             asyncio.get_running_loop().call_soon(lambda: late.append(asyncio.create_task(ask())))
         return f"page {begun}"
 
-    assert await flights.join(KEY, work, in_time()) == "page 1"
+    assert await coalescer.run(KEY, work, in_time()) == "page 1"
     await let_all_run()
     assert late[0].done()
     assert await late[0] == "page 2"
 
 
-async def test_each_who_shares_is_told_what_the_work_took(flights: Flights[str]) -> None:
-    work, spent = Work(doing={"attempts": 3, "status": 200}), [Spent(), Spent()]
-    calls = await begin(*(flights.join(KEY, work, in_time(), one) for one in spent))
+async def test_each_who_shares_is_told_what_the_work_took(coalescer: Coalescer[str]) -> None:
+    work, timings = Work(doing={"attempts": 3, "status": 200}), [Timings(), Timings()]
+    calls = await begin(*(coalescer.run(KEY, work, in_time(), one) for one in timings))
     work.release.set()
     await outcomes(calls)
-    assert [(one.attempts, one.status) for one in spent] == [(3, 200)] * 2
+    assert [(one.attempts, one.status) for one in timings] == [(3, 200)] * 2
 
 
-async def test_work_that_is_cut_off_knows_the_deadline_of_the_last_who_left(flights: Flights[str]) -> None:
+async def test_work_that_is_cut_off_knows_the_deadline_of_the_last_who_left(coalescer: Coalescer[str]) -> None:
     known: list[Deadline] = []
 
     async def work(progress: Progress) -> str:
@@ -160,7 +162,7 @@ async def test_work_that_is_cut_off_knows_the_deadline_of_the_last_who_left(flig
         raise AssertionError
 
     deadlines = [in_time(300.0), in_time(100.0, by_caller=False)]
-    for call in await begin(*(flights.join(KEY, work, deadline) for deadline in deadlines)):
+    for call in await begin(*(coalescer.run(KEY, work, deadline) for deadline in deadlines)):
         call.cancel()
         await let_all_run()
     assert known == deadlines[1:]
@@ -177,7 +179,7 @@ async def test_work_that_is_cut_off_knows_the_deadline_of_the_last_who_left(flig
 )
 @pytest.mark.parametrize("short_first", [True, False], ids=["the first leaves", "a later one leaves"])
 async def test_each_leaves_at_its_own_deadline_and_the_others_stay(
-    flights: Flights[str],
+    coalescer: Coalescer[str],
     advance: Advance,
     short_first: bool,
     by_caller: bool,
@@ -187,8 +189,8 @@ async def test_each_leaves_at_its_own_deadline_and_the_others_stay(
     work = Work(
         doing={"waiting_for": UPSTREAM_TIMEOUT, "phase": "headers", "attempts": 3, "failure": failed},
     )
-    short = flights.join(KEY, work, in_time(HOUR, by_caller=by_caller))
-    long = flights.join(KEY, work, in_time())
+    short = coalescer.run(KEY, work, in_time(HOUR, by_caller=by_caller))
+    long = coalescer.run(KEY, work, in_time())
     calls = await begin(*((short, long) if short_first else (long, short)))
     leaver, stayer = calls if short_first else reversed(calls)
     advance(HOUR)
@@ -203,26 +205,26 @@ async def test_each_leaves_at_its_own_deadline_and_the_others_stay(
     assert (work.begun, work.cancelled) == (1, 0)
 
 
-async def test_when_all_times_are_over_the_work_is_cancelled(flights: Flights[str], advance: Advance) -> None:
+async def test_when_all_times_are_over_the_work_is_cancelled(coalescer: Coalescer[str], advance: Advance) -> None:
     work = Work()
-    calls = await begin(*(flights.join(KEY, work, in_time(HOUR)) for _ in range(5)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time(HOUR)) for _ in range(5)))
     advance(HOUR)
     assert set(await outcomes(calls)) == {"DEADLINE_EXCEEDED"}
     await let_all_run()
     assert (work.begun, work.cancelled) == (1, 1)
 
 
-async def test_who_comes_with_no_time_left_leaves_nothing_behind(flights: Flights[str]) -> None:
+async def test_who_comes_with_no_time_left_leaves_nothing_behind(coalescer: Coalescer[str]) -> None:
     with pytest.raises(GatewayError, match="DEADLINE_EXCEEDED"):
-        await flights.join(KEY, Work(), in_time(-1.0))
+        await coalescer.run(KEY, Work(), in_time(-1.0))
 
 
-async def test_the_work_knows_when_the_last_of_its_waiters_would_leave(flights: Flights[str]) -> None:
+async def test_the_work_knows_when_the_last_of_its_waiters_would_leave(coalescer: Coalescer[str]) -> None:
     work = Work()
     deadlines = [in_time(seconds) for seconds in (100.0, 50.0, 300.0, 200.0)]
-    calls = await begin(flights.join(KEY, work, deadlines[0]))
+    calls = await begin(coalescer.run(KEY, work, deadlines[0]))
     for deadline, longest in zip(deadlines[1:], (0, 2, 2), strict=True):
-        calls += await begin(flights.join(KEY, work, deadline))
+        calls += await begin(coalescer.run(KEY, work, deadline))
         assert work.progress.deadline() == deadlines[longest]
     calls.pop(2).cancel()
     await let_all_run()
@@ -231,10 +233,10 @@ async def test_the_work_knows_when_the_last_of_its_waiters_would_leave(flights: 
     assert await outcomes(calls) == ["page"] * 3
 
 
-async def test_a_pause_answers_at_once_those_who_would_not_see_its_end(flights: Flights[str]) -> None:
+async def test_a_pause_answers_at_once_those_who_would_not_see_its_end(coalescer: Coalescer[str]) -> None:
     error, work = failure(), Work(doing={"attempts": 2})
     deadlines = [in_time(seconds, by_caller=seconds < 200.0) for seconds in (300.0, 100.0, 200.0)]
-    stayer, *leavers = await begin(*(flights.join(KEY, work, deadline) for deadline in deadlines))
+    stayer, *leavers = await begin(*(coalescer.run(KEY, work, deadline) for deadline in deadlines))
     for _ in range(2):
         work.progress.pause(deadlines[2].at, error)
     await let_all_run()
@@ -249,39 +251,39 @@ async def test_a_pause_answers_at_once_those_who_would_not_see_its_end(flights: 
     assert (work.begun, work.cancelled) == (1, 0)
 
 
-async def test_who_joins_in_a_pause_and_would_not_see_its_end_is_answered_at_once(flights: Flights[str]) -> None:
+async def test_who_joins_in_a_pause_and_would_not_see_its_end_is_answered_at_once(coalescer: Coalescer[str]) -> None:
     error, work = failure(), Work(doing={"attempts": 2})
-    calls = await begin(flights.join(KEY, work, in_time(300.0)))
+    calls = await begin(coalescer.run(KEY, work, in_time(300.0)))
     end = in_time(200.0).at
     work.progress.pause(end, error)
     early = await begin(
-        flights.join(KEY, work, Deadline(end, by_caller=True)),
-        flights.join(KEY, work, in_time(by_caller=False, seconds=9.0)),
+        coalescer.run(KEY, work, Deadline(end, by_caller=True)),
+        coalescer.run(KEY, work, in_time(by_caller=False, seconds=9.0)),
     )
     for call in early:
         told = call.exception()
         assert isinstance(told, GatewayError)
         assert told is not error
         assert vars(told) == {**vars(error), "attempts": 2}
-    calls += await begin(flights.join(KEY, work, Deadline(end + 1.0, by_caller=True)))
+    calls += await begin(coalescer.run(KEY, work, Deadline(end + 1.0, by_caller=True)))
     assert not any(call.done() for call in calls)
     work.release.set()
     assert await outcomes(calls) == ["page"] * 2
     assert (work.begun, work.cancelled) == (1, 0)
 
 
-async def test_a_pause_that_is_over_concerns_nobody_who_joins(flights: Flights[str]) -> None:
+async def test_a_pause_that_is_over_concerns_nobody_who_joins(coalescer: Coalescer[str]) -> None:
     work = Work()
-    calls = await begin(flights.join(KEY, work, in_time()))
+    calls = await begin(coalescer.run(KEY, work, in_time()))
     work.progress.pause(in_time(-0.001).at, failure())
-    calls += await begin(flights.join(KEY, work, in_time()))
+    calls += await begin(coalescer.run(KEY, work, in_time()))
     work.release.set()
     assert await outcomes(calls) == ["page"] * 2
 
 
-async def test_a_pause_whose_end_nobody_would_see_ends_the_work(flights: Flights[str]) -> None:
+async def test_a_pause_whose_end_nobody_would_see_ends_the_work(coalescer: Coalescer[str]) -> None:
     work = Work()
-    calls = await begin(*(flights.join(KEY, work, in_time(seconds)) for seconds in (100.0, 200.0)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time(seconds)) for seconds in (100.0, 200.0)))
     work.progress.pause(in_time(300.0).at, failure())
     assert await outcomes(calls) == ["UPSTREAM_UNAVAILABLE"] * 2
     await let_all_run()
@@ -289,20 +291,20 @@ async def test_a_pause_whose_end_nobody_would_see_ends_the_work(flights: Flights
 
 
 @pytest.mark.parametrize("leaver", [0, 1, 2], ids=["the one who began", "another", "the last"])
-async def test_the_end_of_one_caller_is_not_that_of_others(flights: Flights[str], leaver: int) -> None:
+async def test_the_end_of_one_caller_is_not_that_of_others(coalescer: Coalescer[str], leaver: int) -> None:
     work = Work()
-    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(3)))
     calls.pop(leaver).cancel()
     await let_all_run()
-    calls += await begin(flights.join(KEY, work, in_time()))
+    calls += await begin(coalescer.run(KEY, work, in_time()))
     work.release.set()
     assert await outcomes(calls) == ["page"] * 3
     assert (work.begun, work.cancelled) == (1, 0)
 
 
-async def test_the_work_is_cancelled_when_the_last_has_left_and_not_before(flights: Flights[str]) -> None:
+async def test_the_work_is_cancelled_when_the_last_has_left_and_not_before(coalescer: Coalescer[str]) -> None:
     work = Work()
-    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(3)))
     for number, call in enumerate(calls):
         assert work.cancelled == 0, number
         call.cancel()
@@ -310,7 +312,7 @@ async def test_the_work_is_cancelled_when_the_last_has_left_and_not_before(fligh
     assert work.cancelled == 1
 
 
-async def test_who_comes_while_cancelled_work_winds_down_begins_anew_and_shares_that(flights: Flights[str]) -> None:
+async def test_who_comes_while_cancelled_work_winds_down_begins_anew_and_shares_that(coalescer: Coalescer[str]) -> None:
     wound_down = asyncio.Event()
 
     async def stubborn(_: Progress) -> str:
@@ -320,23 +322,23 @@ async def test_who_comes_while_cancelled_work_winds_down_begins_anew_and_shares_
             await wound_down.wait()
         return "of nobody"
 
-    (gone,) = await begin(flights.join(KEY, stubborn, in_time()))
+    (gone,) = await begin(coalescer.run(KEY, stubborn, in_time()))
     gone.cancel()
     await let_all_run()
     work = Work()
-    calls = await begin(flights.join(KEY, work, in_time()))
+    calls = await begin(coalescer.run(KEY, work, in_time()))
     wound_down.set()
     await let_all_run()
-    calls += await begin(flights.join(KEY, work, in_time()))
+    calls += await begin(coalescer.run(KEY, work, in_time()))
     work.release.set()
     assert await outcomes(calls) == ["page"] * 2
     assert work.begun == 1
 
 
-async def test_an_error_is_a_copy_for_each_with_all_that_it_says(flights: Flights[str]) -> None:
+async def test_an_error_is_a_copy_for_each_with_all_that_it_says(coalescer: Coalescer[str]) -> None:
     error = failure()
     work = Work(error, doing={"attempts": 2})
-    calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(50)))
+    calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(50)))
     work.release.set()
     told = await asyncio.gather(*calls, return_exceptions=True)
     assert len({id(one) for one in told}) == 50
@@ -346,11 +348,11 @@ async def test_an_error_is_a_copy_for_each_with_all_that_it_says(flights: Flight
         assert vars(one) == {**vars(error), "attempts": 2}
 
 
-async def test_tracebacks_do_not_grow_with_those_who_wait(flights: Flights[str]) -> None:
+async def test_tracebacks_do_not_grow_with_those_who_wait(coalescer: Coalescer[str]) -> None:
     depths = []
     for count in (1, 50):
         work = Work(failure())
-        calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(count)))
+        calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(count)))
         work.release.set()
         told = await asyncio.gather(*calls, return_exceptions=True)
         depths.append({len(traceback.extract_tb(one.__traceback__)) for one in told if isinstance(one, Exception)})
@@ -378,14 +380,14 @@ async def is_cancelled_by_another(_: Progress) -> str:
     ("work", "bug"),
     [
         (has_a_bug, "a bug"),
-        (raises_a_cancellation, "a shared call was cancelled"),
-        (is_cancelled_by_another, "a shared call was cancelled"),
+        (raises_a_cancellation, "coalesced work was cancelled"),
+        (is_cancelled_by_another, "coalesced work was cancelled"),
     ],
 )
 async def test_a_bug_is_reported_by_one_and_the_others_are_told_of_an_internal_error(
-    flights: Flights[str], work: Callable[[Progress], Coroutine[Any, Any, str]], bug: str
+    coalescer: Coalescer[str], work: Callable[[Progress], Coroutine[Any, Any, str]], bug: str
 ) -> None:
-    calls = [asyncio.create_task(flights.join(KEY, work, in_time())) for _ in range(5)]
+    calls = [asyncio.create_task(coalescer.run(KEY, work, in_time())) for _ in range(5)]
     told = await asyncio.gather(*calls, return_exceptions=True)
     (reported,) = (one for one in told if isinstance(one, RuntimeError))
     assert reported.args == (bug,)
@@ -395,7 +397,7 @@ async def test_a_bug_is_reported_by_one_and_the_others_are_told_of_an_internal_e
 
 @pytest.mark.parametrize("error", [failure(), RuntimeError("a bug")], ids=["an error", "a bug"])
 async def test_who_leaves_in_the_moment_of_the_failure_takes_it_along_silently(
-    flights: Flights[str], error: Exception
+    coalescer: Coalescer[str], error: Exception
 ) -> None:
     calls: list[asyncio.Task[str]] = []
 
@@ -408,7 +410,7 @@ async def test_who_leaves_in_the_moment_of_the_failure_takes_it_along_silently(
         raise error
 
     release = asyncio.Event()
-    calls += await begin(*(flights.join(KEY, work, in_time()) for _ in range(3)))
+    calls += await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(3)))
     release.set()
     await asyncio.wait(calls)
     assert all(call.cancelled() for call in calls)
@@ -417,7 +419,7 @@ async def test_who_leaves_in_the_moment_of_the_failure_takes_it_along_silently(
 
 @pytest.mark.parametrize(("error", "logged"), [(failure(), 0), (RuntimeError("a bug"), 1)], ids=["an error", "a bug"])
 async def test_of_failures_that_nobody_waits_for_any_more_bugs_are_logged(
-    flights: Flights[str], error: Exception, logged: int, caplog: pytest.LogCaptureFixture
+    coalescer: Coalescer[str], error: Exception, logged: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work(_: Progress) -> str:
         try:
@@ -425,13 +427,13 @@ async def test_of_failures_that_nobody_waits_for_any_more_bugs_are_logged(
         finally:
             raise error
 
-    (call,) = await begin(flights.join(KEY, work, in_time()))
+    (call,) = await begin(coalescer.run(KEY, work, in_time()))
     call.cancel()
     await asyncio.wait([call])
     assert call.cancelled()
     await let_all_run()
     assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [error] * logged
-    assert caplog.messages == ["shared work failed that nobody waited for"] * logged
+    assert caplog.messages == ["coalesced work failed that nobody waited for"] * logged
 
 
 class Lines:
@@ -454,10 +456,10 @@ class Lines:
 
 
 @pytest.mark.parametrize("ending", ["a page", "an error", "all leave"])
-async def test_many_who_wait_cost_no_more_each_than_few(flights: Flights[str], ending: str) -> None:
+async def test_many_who_wait_cost_no_more_each_than_few(coalescer: Coalescer[str], ending: str) -> None:
     async def cost(count: int) -> int:
         work = Work(failure() if ending == "an error" else None)
-        calls = await begin(*(flights.join(KEY, work, in_time()) for _ in range(count)))
+        calls = await begin(*(coalescer.run(KEY, work, in_time()) for _ in range(count)))
         with Lines() as lines:
             if ending == "all leave":
                 for call in calls:

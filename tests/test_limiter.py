@@ -1,4 +1,4 @@
-"""Turns at the upstream: so many at once, so many who wait, nobody for long, and none is ever lost."""
+"""Permits for the upstream: so many at once, so many calls that wait, nobody for long, and none is ever lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from failures import failure_of
 from gateway.core.errors import GatewayError
-from gateway.reliability.turns import Turn, Turns
+from gateway.reliability.limiter import ConcurrencyLimiter, Permit
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -36,75 +36,75 @@ async def let_all_run() -> None:
     await asyncio.sleep(0)
 
 
-async def taken(at_once: int, waiting: int, longest_wait: float = AGES) -> Turns:
-    """Return turns of which all are taken."""
-    turns = Turns(at_once, waiting, longest_wait)
-    for _ in range(at_once):
-        await turns.take()
-    return turns
+async def exhausted(limit: int, max_queue: int, queue_timeout: float = AGES) -> ConcurrencyLimiter:
+    """Return a limiter whose permits are all held."""
+    limiter = ConcurrencyLimiter(limit, max_queue, queue_timeout)
+    for _ in range(limit):
+        await limiter.acquire()
+    return limiter
 
 
-async def queue_up(turns: Turns, count: int) -> list[asyncio.Task[Turn]]:
-    queued = [asyncio.create_task(turns.take()) for _ in range(count)]
+async def queue_up(limiter: ConcurrencyLimiter, count: int) -> list[asyncio.Task[Permit]]:
+    queued = [asyncio.create_task(limiter.acquire()) for _ in range(count)]
     await let_all_run()
     return queued
 
 
-def assert_refused(turns: Turns) -> None:
+def assert_refused(limiter: ConcurrencyLimiter) -> None:
     """Assert that one who asks now is refused without a wait: a coroutine that waits would not raise in here."""
     with pytest.raises(GatewayError) as refused:
-        turns.take().send(None)
+        limiter.acquire().send(None)
     assert (refused.value.cause.reason, refused.value.phase) == ("GATEWAY_OVERLOADED", "queue")
 
 
-async def assert_free(turns: Turns, at_once: int) -> None:
-    assert (turns.taken, turns.queued) == (0, 0)
-    for _ in range(at_once):
-        await turns.take()
-    assert turns.taken == at_once
+async def assert_free(limiter: ConcurrencyLimiter, limit: int) -> None:
+    assert (limiter.in_use, limiter.queued) == (0, 0)
+    for _ in range(limit):
+        await limiter.acquire()
+    assert limiter.in_use == limit
 
 
-async def test_so_many_at_once_so_many_who_wait_and_the_next_one_is_refused_at_once() -> None:
-    turns = await taken(3, waiting=2)
-    queued = await queue_up(turns, 2)
-    assert (turns.taken, turns.queued) == (3, 2)
-    assert_refused(turns)
+async def test_so_many_limit_so_many_who_wait_and_the_next_one_is_refused_limit() -> None:
+    limiter = await exhausted(3, max_queue=2)
+    queued = await queue_up(limiter, 2)
+    assert (limiter.in_use, limiter.queued) == (3, 2)
+    assert_refused(limiter)
     assert not any(waiter.done() for waiter in queued)
-    turns.give_back()
+    limiter.release()
     await queued[0]
-    assert (turns.taken, turns.queued, queued[1].done()) == (3, 1, False)
+    assert (limiter.in_use, limiter.queued, queued[1].done()) == (3, 1, False)
     queued[1].cancel()
 
 
 async def test_where_nobody_may_wait_nobody_waits() -> None:
-    turns = await taken(1, waiting=0)
-    assert_refused(turns)
-    turns.give_back()
-    await assert_free(turns, 1)
-    assert_refused(turns)
+    limiter = await exhausted(1, max_queue=0)
+    assert_refused(limiter)
+    limiter.release()
+    await assert_free(limiter, 1)
+    assert_refused(limiter)
 
 
-async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
-    turns, order = await taken(1, waiting=20), list[int]()
+async def test_permits_come_in_the_order_in_which_they_were_asked_for() -> None:
+    limiter, order = await exhausted(1, max_queue=20), list[int]()
 
     async def call(number: int) -> None:
-        await turns.take()
+        await limiter.acquire()
         order.append(number)
-        turns.give_back()
+        limiter.release()
 
     calls = [asyncio.create_task(call(number)) for number in range(20)]
     await let_all_run()
-    turns.give_back()
+    limiter.release()
     await asyncio.gather(*calls)
     assert order == list(range(20))
-    await assert_free(turns, 1)
+    await assert_free(limiter, 1)
 
 
 async def test_who_asks_in_the_moment_of_a_hand_over_does_not_get_ahead_of_who_waits() -> None:
-    turns = await taken(1, waiting=1)
-    (waiter,) = await queue_up(turns, 1)
-    turns.give_back()
-    late = asyncio.create_task(turns.take())
+    limiter = await exhausted(1, max_queue=1)
+    (waiter,) = await queue_up(limiter, 1)
+    limiter.release()
+    late = asyncio.create_task(limiter.acquire())
     await waiter
     await let_all_run()
     assert not late.done()
@@ -112,151 +112,151 @@ async def test_who_asks_in_the_moment_of_a_hand_over_does_not_get_ahead_of_who_w
 
 
 async def test_who_has_waited_too_long_is_refused_and_leaves_the_queue() -> None:
-    turns = await taken(1, waiting=1, longest_wait=0.01)
+    limiter = await exhausted(1, max_queue=1, queue_timeout=0.01)
     with pytest.raises(GatewayError) as refused:
-        await turns.take()
+        await limiter.acquire()
     assert (refused.value.cause.reason, refused.value.phase) == ("GATEWAY_OVERLOADED", "queue")
-    assert (turns.taken, turns.queued) == (1, 0)
-    turns.give_back()
-    await assert_free(turns, 1)
+    assert (limiter.in_use, limiter.queued) == (1, 0)
+    limiter.release()
+    await assert_free(limiter, 1)
 
 
 async def test_who_is_cancelled_leaves_the_place_to_another() -> None:
-    turns = await taken(1, waiting=2)
-    first, second = await queue_up(turns, 2)
+    limiter = await exhausted(1, max_queue=2)
+    first, second = await queue_up(limiter, 2)
     first.cancel()
     await let_all_run()
-    assert turns.queued == 1
-    (third,) = await queue_up(turns, 1)
-    turns.give_back()
+    assert limiter.queued == 1
+    (third,) = await queue_up(limiter, 1)
+    limiter.release()
     await second
-    turns.give_back()
+    limiter.release()
     await third
-    turns.give_back()
-    await assert_free(turns, 1)
+    limiter.release()
+    await assert_free(limiter, 1)
 
 
 @pytest.mark.parametrize("granted_first", [True, False], ids=["just before", "just after"])
 async def test_a_turn_granted_in_the_moment_of_the_cancellation_goes_to_the_next(granted_first: bool) -> None:
-    turns = await taken(1, waiting=2)
-    first, second = await queue_up(turns, 2)
+    limiter = await exhausted(1, max_queue=2)
+    first, second = await queue_up(limiter, 2)
     if granted_first:
-        turns.give_back()
+        limiter.release()
     first.cancel()
     if not granted_first:
-        turns.give_back()
+        limiter.release()
     await second
     assert first.cancelled()
-    turns.give_back()
-    await assert_free(turns, 1)
+    limiter.release()
+    await assert_free(limiter, 1)
 
 
 async def test_a_turn_granted_in_the_moment_of_the_refusal_is_taken() -> None:
-    turns = await taken(1, waiting=1, longest_wait=0.0)  # the time is over at the next turn of the loop
-    (waiter,) = await queue_up(turns, 1)
-    turns.give_back()
-    (await waiter).give_back()
-    await assert_free(turns, 1)
+    limiter = await exhausted(1, max_queue=1, queue_timeout=0.0)  # the time is over at the next turn of the loop
+    (waiter,) = await queue_up(limiter, 1)
+    limiter.release()
+    (await waiter).release()
+    await assert_free(limiter, 1)
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["who hears of it", "who is cut off in that moment"])
 async def test_who_gives_way_to_another_tenant_is_refused_and_costs_no_turn(cancelled: bool) -> None:
-    turns = await taken(1, waiting=2)
-    first, second = await queue_up(turns, 2)
-    other = asyncio.create_task(turns.take(b"other"))
+    limiter = await exhausted(1, max_queue=2)
+    first, second = await queue_up(limiter, 2)
+    other = asyncio.create_task(limiter.acquire(b"other"))
     await let_all_run()
     if cancelled:
         second.cancel()
     with pytest.raises((GatewayError, asyncio.CancelledError)):
         await second
-    assert turns.queued == 2
-    turns.give_back()
-    (await other).give_back()
-    (await first).give_back()
-    await assert_free(turns, 1)
+    assert limiter.queued == 2
+    limiter.release()
+    (await other).release()
+    (await first).release()
+    await assert_free(limiter, 1)
 
 
 async def test_who_gives_way_just_after_it_was_cut_off_is_not_refused_as_well() -> None:
-    turns = await taken(1, waiting=2)
-    first, second = await queue_up(turns, 2)
-    other = asyncio.create_task(turns.take(b"other"))
+    limiter = await exhausted(1, max_queue=2)
+    first, second = await queue_up(limiter, 2)
+    other = asyncio.create_task(limiter.acquire(b"other"))
     second.cancel()  # and it leaves behind the other one, which comes first
     await asyncio.wait([second])
     assert second.cancelled()
-    turns.give_back()
-    (await other).give_back()
-    (await first).give_back()
-    await assert_free(turns, 1)
+    limiter.release()
+    (await other).release()
+    (await first).release()
+    await assert_free(limiter, 1)
 
 
 async def test_a_tenant_without_its_share_waits_on_when_others_would_be_refused() -> None:
-    turns = await taken(2, waiting=9, longest_wait=0.0)
-    owed = asyncio.create_task(turns.take(b"other"))
-    (refused,) = await queue_up(turns, 1)
+    limiter = await exhausted(2, max_queue=9, queue_timeout=0.0)
+    owed = asyncio.create_task(limiter.acquire(b"other"))
+    (refused,) = await queue_up(limiter, 1)
     await asyncio.wait([refused])
     assert isinstance(refused.exception(), GatewayError)
     assert not owed.done()
-    turns.give_back()
-    (await owed).give_back()
-    turns.give_back()
-    await assert_free(turns, 2)
+    limiter.release()
+    (await owed).release()
+    limiter.release()
+    await assert_free(limiter, 2)
 
 
 async def test_a_spare_turn_is_one_that_nobody_wants() -> None:
-    turns = await taken(1, waiting=1)
-    assert turns.take_spare() is None
-    (waiter,) = await queue_up(turns, 1)
-    turns.give_back()
-    assert turns.take_spare() is None
+    limiter = await exhausted(1, max_queue=1)
+    assert limiter.try_acquire() is None
+    (waiter,) = await queue_up(limiter, 1)
+    limiter.release()
+    assert limiter.try_acquire() is None
     await waiter
-    turns.give_back()
-    assert turns.take_spare() is not None
-    assert (turns.taken, turns.take_spare()) == (1, None)
+    limiter.release()
+    assert limiter.try_acquire() is not None
+    assert (limiter.in_use, limiter.try_acquire()) == (1, None)
 
 
-async def test_a_turn_that_is_given_back_twice_is_given_back_once() -> None:
-    turns = Turns(2, 0, AGES)
-    spare = turns.take_spare()
+async def test_a_turn_that_is_released_twice_is_released_once() -> None:
+    limiter = ConcurrencyLimiter(2, 0, AGES)
+    spare = limiter.try_acquire()
     assert spare is not None
-    await turns.take()
+    await limiter.acquire()
     for _ in range(2):
-        spare.give_back()
-        assert (turns.taken, spare.is_held) == (1, False)
-    turns.give_back()
-    await assert_free(turns, 2)
+        spare.release()
+        assert (limiter.in_use, spare.is_held) == (1, False)
+    limiter.release()
+    await assert_free(limiter, 2)
 
 
 @given(
-    at_once=st.integers(1, 3),
-    waiting=st.integers(0, 5),
-    steps=st.lists(st.tuples(st.sampled_from(["come", "give back", "cancel", "run"]), st.integers(0, 30)), max_size=40),
+    limit=st.integers(1, 3),
+    max_queue=st.integers(0, 5),
+    steps=st.lists(st.tuples(st.sampled_from(["come", "release", "cancel", "run"]), st.integers(0, 30)), max_size=40),
 )
-def test_turns_are_conserved_whoever_comes_ends_or_is_cancelled(
-    at_once: int, waiting: int, steps: list[tuple[str, int]]
+def test_permits_are_conserved_whoever_comes_ends_or_is_cancelled(
+    limit: int, max_queue: int, steps: list[tuple[str, int]]
 ) -> None:
     async def play() -> None:
-        turns, callers, given_back = Turns(at_once, waiting, AGES), list[asyncio.Task[Turn]](), 0
+        limiter, callers, released = ConcurrencyLimiter(limit, max_queue, AGES), list[asyncio.Task[Permit]](), 0
 
         def holders() -> int:
             ended = [caller for caller in callers if caller.done() and not caller.cancelled()]
-            return sum(caller.exception() is None for caller in ended) - given_back
+            return sum(caller.exception() is None for caller in ended) - released
 
-        all_come, all_end = [("come", 0)] * (at_once + waiting), [("give back", 0), ("run", 0)] * 50
+        all_come, all_end = [("come", 0)] * (limit + max_queue), [("release", 0), ("run", 0)] * 50
         for step, number in [*all_come, ("run", 0), *steps, *all_end]:
             match step:
                 case "come":
-                    callers.append(asyncio.create_task(turns.take()))
-                case "give back" if holders():
-                    turns.give_back()
-                    given_back += 1
+                    callers.append(asyncio.create_task(limiter.acquire()))
+                case "release" if holders():
+                    limiter.release()
+                    released += 1
                 case "cancel" if callers:
                     callers[number % len(callers)].cancel()
                 case "run":
                     await let_all_run()
-            assert holders() <= turns.taken <= at_once
-            assert turns.queued <= waiting
+            assert holders() <= limiter.in_use <= limit
+            assert limiter.queued <= max_queue
         assert all(caller.done() for caller in callers)
-        await assert_free(turns, at_once)
+        await assert_free(limiter, limit)
 
     asyncio.run(play())
 

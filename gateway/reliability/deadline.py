@@ -1,0 +1,18 @@
+"""Until when a call is waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a call must be over.
+
+    Attributes:
+        at: On the event loop's clock, in seconds.
+        by_caller: Whether the caller set it, rather than the gateway's own settings.
+    """
+
+    at: float
+    by_caller: bool
