@@ -21,9 +21,9 @@ The rooms, each of which imports only those below it (import-linter and tests/te
     core          the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuits, fairness
     swr.v1        generated from protos/gateway/swr/v1/repos.proto
 
-One call walks down: server.guard and server.serving let it in and tell telemetry.observer of it, server.servicer reads
-the request, listing gets the page through credentials and upstream.client, and core says what all of it means. What
-goes wrong on the way is a core.errors.GatewayError, which core.rpc_status turns into what the caller receives.
+One call walks down: server.interceptor and server.serving let it in and tell telemetry.observer of it, server.servicer
+reads the request, listing gets the page through credentials and upstream.client, and core says what all of it means.
+What goes wrong is a core.errors.GatewayError on the way, which core.rpc_status turns into what the caller receives.
 """
 
 __version__ = "0.1.0"

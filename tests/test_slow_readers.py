@@ -19,7 +19,7 @@ from gateway.listing.conversions import Conversions
 from gateway.reliability.byte_budget import ByteBudget
 from gateway.server import waiting
 from gateway.server.gateway import Gateway
-from gateway.server.guard import STANDS_STILL
+from gateway.server.interceptor import STANDS_STILL
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub

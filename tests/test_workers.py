@@ -54,8 +54,8 @@ LIST_REPOS = "gateway.swr.v1.RepoService/ListRepos"
 # A worker may take its time to start and to leave.
 for module, limit in (
     (process_module, "START_TIMEOUT"),
-    (process_module, "LEAVE_TIMEOUT"),
-    (supervisor_module, "LEAVE_TIMEOUT"),
+    (process_module, "STOP_TIMEOUT"),
+    (supervisor_module, "STOP_TIMEOUT"),
 ):
     setattr(module, limit, AGES)
 
@@ -778,7 +778,7 @@ async def test_a_worker_that_stands_still_makes_the_whole_not_live(
 async def test_a_worker_that_does_not_leave_is_killed(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(process_module, "LEAVE_TIMEOUT", 0.2)
+    monkeypatch.setattr(process_module, "STOP_TIMEOUT", 0.2)
     caplog.set_level(logging.INFO)
     supervisor = await Supervisor(of_two(upstream)).__aenter__()
     processes = [worker.process for worker in supervisor._workers.values()]
@@ -1009,18 +1009,18 @@ MESSAGES = [b"one", b"", b"large" * 1_000_000, b"two"]
 async def test_messages_of_a_channel_are_kept_apart_whatever_their_length(channels: tuple[Channel, Channel]) -> None:
     ours, theirs = channels
     for message in MESSAGES:
-        ours.say(message)
+        ours.send(message)
     closing = asyncio.create_task(ours.close())
     assert [message async for message in theirs] == MESSAGES
     await closing
-    theirs.say(b"nobody is there")
+    theirs.send(b"nobody is there")
 
 
 async def test_a_message_is_read_before_there_is_a_loop() -> None:
     ours, theirs = channel_module.open_pair()
     with theirs:
         channel = await Channel.open(ours)
-        channel.say(MESSAGES[2])
+        channel.send(MESSAGES[2])
         assert await asyncio.to_thread(channel_module.read_first, theirs) == MESSAGES[2]
         await channel.close()
         assert await asyncio.to_thread(channel_module.read_first, theirs) == b""
@@ -1031,7 +1031,7 @@ async def test_who_does_not_listen_is_behind_and_holds_nobody_up(monkeypatch: py
     with theirs:
         channel = await Channel.open(ours)
         assert not channel.is_behind
-        channel.say(MESSAGES[2])
+        channel.send(MESSAGES[2])
         assert channel.is_behind
         monkeypatch.setattr(channel_module, "_CLOSE_TIMEOUT", 0.0)
         await channel.close()

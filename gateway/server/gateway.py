@@ -18,8 +18,8 @@ from gateway.files.watch import FileWatch
 from gateway.metrics import Family, Metrics
 from gateway.server.composition import circuit_note, open_parts
 from gateway.server.connections import count_connections
-from gateway.server.guard import END_TIMEOUT, Guard
 from gateway.server.health import HealthServicer
+from gateway.server.interceptor import END_TIMEOUT, CallInterceptor
 from gateway.server.listening import listen
 from gateway.server.lost_answers import count_lost_answers
 from gateway.server.options import server_options
@@ -95,11 +95,11 @@ class Gateway:
             self._policy = parts.policy
             await stack.enter_async_context(background("the heartbeat", self._loop_monitor.run()))
             await self._open_admin(stack)
-            admit = AllowedCallers(settings.tls_allowed_sans).check
+            authorize = AllowedCallers(settings.tls_allowed_sans).check
             observer = Observer(self._metrics, AccessLog(self._metrics), tracing)
-            self._guard = Guard(admit, observer, self._metrics, settings.write_timeout)
+            self._interceptor = CallInterceptor(authorize, observer, self._metrics, settings.write_timeout)
             self._server = grpc.aio.server(
-                interceptors=(self._guard,), options=server_options(settings, shares_port=self._shares_port)
+                interceptors=(self._interceptor,), options=server_options(settings, shares_port=self._shares_port)
             )
             self._add_services(RepoServicer(parts.listing, timeout=settings.timeout))
             tls = server_tls(settings, self._metrics)
@@ -147,7 +147,7 @@ class Gateway:
         deadline = loop.time() + self.drain_grace
         while not stopping.done() and loop.time() < deadline:
             await asyncio.wait([stopping], timeout=min(SETTLED, deadline - loop.time()))
-            if self._guard.is_idle:
+            if self._interceptor.is_idle:
                 break
         await self._end_calls()
         await stopping
@@ -157,10 +157,10 @@ class Gateway:
         await self._health.set_not_ready(DRAINING, active=True)
 
     async def _end_calls(self) -> None:
-        self._guard.end_calls()
-        await self._guard.wait_for_calls()
+        self._interceptor.end_calls()
+        await self._interceptor.wait_for_calls()
         await self._server.stop(None)
-        await self._guard.wait_for_calls()
+        await self._interceptor.wait_for_calls()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:

@@ -14,24 +14,17 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import code_pb2
 
 from gateway.core.errors import (
-    CALL_CANCELLED,
-    DEADLINE_EXCEEDED,
     GATEWAY_DRAINING,
-    GATEWAY_INTERNAL,
     REQUEST_MISSING,
     REQUEST_TIMEOUT,
     SLOW_READER,
-    UNREADABLE_REQUEST,
     Cause,
     GatewayError,
 )
-from gateway.core.rpc_status import to_rpc_status
 from gateway.metrics import Metrics
-from gateway.server.lost_answers import is_lost
+from gateway.server.ending import abort, code_of, error_for
 from gateway.server.peer import peer_name
 from gateway.server.waiting import CallerWaits
 from gateway.telemetry.call import REQUEST_ID, Call, begin_call
@@ -42,9 +35,6 @@ _log = logging.getLogger(__name__)
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-_NUMBERS = {code: number for number, code in _CODES.items()}
 
 # The caller's metadata, from the interceptor to the call, in one task: gRPC makes it anew each time that it is asked.
 arrived_with: ContextVar[Metadata] = ContextVar("arrived_with")
@@ -201,7 +191,7 @@ class ServedCall:
         """Tell of it, and end a failed call with a status unless grpc ends it by itself."""
         call = self._call or begin_call(self._method, (), NoTracing())
         error = self._error_for(exception, call) if exception else None
-        code = error.cause.code if error else self._code_for(exception)
+        code = error.cause.code if error else code_of(exception, self._context)
         try:
             self._calls.observer.end(call, code, error, lambda: peer_name(self._context))
         except Exception:  # noqa: BLE001 - nothing that only tells of a call may fail it
@@ -209,7 +199,7 @@ class ServedCall:
         if error is not None:
             self._is_answered = True
             self.waits_since = self._calls.waits.now
-            await self._abort(error, call)
+            await abort(self._context, error, call.request_id)
 
     def _leave(self, _: asyncio.Task[Any]) -> None:
         if self.unsent:
@@ -218,49 +208,6 @@ class ServedCall:
         self._calls.streams -= self._is_stream
 
     def _error_for(self, exception: BaseException, call: Call) -> GatewayError | None:
-        """Return what the caller is told of an exception; None for those that are grpc's own way to end a call."""
-        match exception:
-            case GatewayError():
-                return exception
-            case grpc.aio.AbortError():
-                return None
-            case DecodeError():
-                return GatewayError(UNREADABLE_REQUEST)
-            case asyncio.CancelledError() if self._ended_by:
-                return GatewayError(self._ended_by)
-            case asyncio.CancelledError() if self._calls.draining:
-                return GatewayError(GATEWAY_DRAINING)
-            case asyncio.CancelledError() if self.task.cancelling():
-                # The caller has gone, or its deadline has passed, and nobody hears the answer. `context.cancelled()`
-                # is not asked: it becomes true only after the handler has ended.
-                return GatewayError(DEADLINE_EXCEEDED if self._is_late() else CALL_CANCELLED)
-            case Exception() if is_lost(exception):  # a message of a stream
-                return GatewayError(DEADLINE_EXCEEDED if self._is_late() else CALL_CANCELLED)
-            case asyncio.CancelledError() | Exception():
-                _log.error("call %s failed", call.request_id, exc_info=exception)
-                return GatewayError(GATEWAY_INTERNAL)
-            case _:
-                return None
-
-    def _is_late(self) -> bool:
-        remaining: float | None = self._context.time_remaining()  # the stubs do not know that a caller may set none
-        return remaining is not None and remaining <= 0
-
-    def _code_for(self, exception: BaseException | None) -> int:
-        """Return the status of a call that grpc ends: the one it was given, or none that anybody saw."""
-        if exception is None or isinstance(exception, grpc.aio.AbortError):
-            code: grpc.StatusCode | None = self._context.code()  # the stubs do not know that there may be none
-            return _NUMBERS[grpc.StatusCode.OK if code is None else code]
-        return int(code_pb2.CANCELLED)
-
-    async def _abort(self, error: GatewayError, call: Call) -> None:
-        """Everything in one `abort`: `abort_with_status` would drop the pushback."""
-        context = self._context
-        status = to_rpc_status(error, call.request_id, context.time_remaining())
-        trailers: list[tuple[str, str | bytes]] = [
-            (REQUEST_ID, call.request_id),
-            ("grpc-status-details-bin", status.details),
-        ]
-        if status.pushback_ms is not None:
-            trailers.append(("grpc-retry-pushback-ms", str(status.pushback_ms)))
-        await context.abort(_CODES[status.code], status.message, tuple(trailers))
+        ended_by = self._ended_by or (GATEWAY_DRAINING if self._calls.draining else None)
+        is_cancelled = self.task.cancelling() > 0
+        return error_for(exception, self._context, call.request_id, ended_by=ended_by, is_cancelled=is_cancelled)

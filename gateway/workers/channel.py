@@ -28,7 +28,7 @@ class Order(StrEnum):
     COUNT = "count"  # tell what was counted
     HIDE = "hide"  # say NOT_SERVING, and go on
     DRAIN = "drain"
-    LEAVE = "leave"
+    STOP_NOW = "stop now"
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ class Channel:
         """Whether the other side does not listen."""
         return self._writer.transport.get_write_buffer_size() > _MAX_WAITING
 
-    def say(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Send a message, and do not wait until it is taken; one to a side that has gone is lost."""
         if not self._writer.is_closing():
             self._writer.write(len(message).to_bytes(_LENGTH_BYTES) + message)

@@ -19,7 +19,7 @@ from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, Told
 # Seconds that a worker has to begin to serve, before the gateway goes on without it.
 START_TIMEOUT = 60.0
 # Seconds that a worker has to leave at once, before it is killed.
-LEAVE_TIMEOUT = 8.0
+STOP_TIMEOUT = 8.0
 
 _STARTING = Pulse(not_ready_reasons=("starting",))
 
@@ -54,7 +54,7 @@ class Worker:
 
     def tell(self, order: Order, grace: float = 0.0) -> None:
         """Give it an order, a drain with the seconds that calls in flight have to finish."""
-        self._channel.say(encode(Command(order, grace)))
+        self._channel.send(encode(Command(order, grace)))
 
     def count(self) -> asyncio.Future[None]:
         """Have it tell what it has counted; returns what is done when it has."""
@@ -121,7 +121,7 @@ async def start_worker(number: int, settings: Settings, counted: Counted) -> Wor
         theirs.close()
         ends.pop_all()
     channel = await Channel.open(ours)
-    channel.say(pickle.dumps(settings))
+    channel.send(pickle.dumps(settings))
     return Worker(number, process, channel, counted)
 
 
@@ -134,11 +134,11 @@ async def starts(worker: Worker) -> bool:
     return worker.started.is_set()
 
 
-async def leave(worker: Worker) -> None:
+async def stop_now(worker: Worker) -> None:
     """End a worker at once, the hard way if need be."""
-    worker.tell(Order.LEAVE)
+    worker.tell(Order.STOP_NOW)
     try:
-        async with asyncio.timeout(LEAVE_TIMEOUT):
+        async with asyncio.timeout(STOP_TIMEOUT):
             await worker.process.wait()
     except TimeoutError:
         worker.process.kill()

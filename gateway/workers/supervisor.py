@@ -23,7 +23,7 @@ from gateway.telemetry.loop_monitor import DEAD_AFTER
 from gateway.workers.channel import Order
 from gateway.workers.counts import Totals
 from gateway.workers.ports import SharedPorts
-from gateway.workers.process import LEAVE_TIMEOUT, Worker, leave, start_worker, starts
+from gateway.workers.process import STOP_TIMEOUT, Worker, start_worker, starts, stop_now
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Supervisor:
         for worker in workers:
             worker.tell(Order.DRAIN, max(deadline - time.monotonic(), 0.0))
             await self._end(worker, grace / len(workers))
-        left, last = self._known(), max(deadline - time.monotonic(), 0.0) + LEAVE_TIMEOUT
+        left, last = self._known(), max(deadline - time.monotonic(), 0.0) + STOP_TIMEOUT
         for worker, has_ended in zip(left, await asyncio.gather(*(self._end(one, last) for one in left)), strict=True):
             if not has_ended:
                 _log.error("worker %d does not end, and is killed", worker.number)
@@ -133,7 +133,7 @@ class Supervisor:
 
     async def _end_at_once(self) -> None:
         await self._stop_keepers()
-        await asyncio.gather(*map(leave, self._workers.values()))
+        await asyncio.gather(*map(stop_now, self._workers.values()))
         for worker in self._known():
             self._forget(worker)
 

@@ -94,9 +94,9 @@ class _Work:
             case Order.DRAIN:
                 gateway.drain_delay, gateway.drain_grace = 0.0, command.grace
                 self._stop.set()
-            case Order.LEAVE if self._stop.is_set() and self._working:
+            case Order.STOP_NOW if self._stop.is_set() and self._working:
                 self._working.cancel()
-            case Order.LEAVE:
+            case Order.STOP_NOW:
                 gateway.drain_delay = gateway.drain_grace = 0.0
                 self._stop.set()
 
@@ -104,13 +104,13 @@ class _Work:
         """Tell the supervisor how it is, and now and then what it counted, until cancelled."""
         for beat in itertools.count():
             if not self._channel.is_behind:
-                self._channel.say(encode(Pulse(self._gateway.not_ready_reasons(), self._gateway.notes())))
+                self._channel.send(encode(Pulse(self._gateway.not_ready_reasons(), self._gateway.notes())))
                 if beat % BEATS_PER_COUNT == 0:
                     self._count(asked=False)
             await asyncio.sleep(BEAT)
 
     def _count(self, *, asked: bool) -> None:
-        self._channel.say(encode(Counts(self._gateway.counts(), asked)))
+        self._channel.send(encode(Counts(self._gateway.counts(), asked)))
 
     async def _hide_when_told(self) -> None:
         await self._hide.wait()

@@ -1,4 +1,4 @@
-"""The outermost interceptor: lets callers in, and has each call served inside of gateway.server.serving."""
+"""The outermost interceptor: authorizes callers, and has each call served inside of gateway.server.serving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.settings.model import WRITE_TIMEOUT
 from gateway.telemetry.observer import Observer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Admit: TypeAlias = Callable[[Context], None]
+Authorize: TypeAlias = Callable[[Context], None]
 
 HEALTH = "/grpc.health.v1.Health/"
 
@@ -28,7 +28,7 @@ STANDS_STILL = 5.0
 _FINE = (None, grpc.StatusCode.OK)
 
 
-def admit_all(context: Context) -> None:
+def allow_all(context: Context) -> None:
     """Let everyone in."""
 
 
@@ -37,33 +37,35 @@ class _Method(NamedTuple):
 
     Attributes:
         name: Its full name.
-        admit: Says who may call it.
+        authorize: Says who may call it.
         read: Reads a request from its bytes.
         serialize: Makes bytes of a reply.
         takes_stream: Whether it takes any number of requests.
     """
 
     name: str
-    admit: Admit
+    authorize: Authorize
     read: Callable[[bytes], Any] | None
     serialize: Callable[[Any], bytes] | None
     takes_stream: bool
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """Lets callers in, and turns exceptions into statuses, for all four shapes of calls.
 
     Args:
-        admit: Raises GatewayError where a caller may not call; whoever asks for the health of the gateway may.
+        authorize: Raises GatewayError where a caller may not call; whoever asks for the health of the gateway may.
         observer: Told of each call.
         metrics: Where calls are counted.
         patience: Seconds that a call waits for its caller at a time.
     """
 
-    def __init__(self, admit: Admit, observer: Observer, metrics: Metrics, patience: float = WRITE_TIMEOUT) -> None:
-        self._admit = admit
+    def __init__(
+        self, authorize: Authorize, observer: Observer, metrics: Metrics, patience: float = WRITE_TIMEOUT
+    ) -> None:
+        self._authorize = authorize
         self._observer = observer
-        self._guarded: dict[str, Handler] = {}
+        self._wrapped: dict[str, Handler] = {}
         self._calls = ServedCalls(observer, metrics, patience)
 
     @property
@@ -98,21 +100,21 @@ class Guard(grpc.aio.ServerInterceptor):
             return None
         arrived_with.set(handler_call_details.invocation_metadata)
         path = handler_call_details.method
-        guarded = self._guarded.get(path)
-        if guarded is None:
-            guarded = self._guarded[path] = self._wrap(handler, path)
-        return guarded
+        serve = self._wrapped.get(path)
+        if serve is None:
+            serve = self._wrapped[path] = self._wrap(handler, path)
+        return serve
 
     def _wrap(self, handler: Handler, path: str) -> Handler:
         """Wrap one of the four shapes.
 
         To gRPC all of them take streams of requests, for it never answers a call of which it wants a single one that
-        does not come. Requests and replies are bytes to it: they are read and made inside of the guard, where they may
-        turn out to be unreadable.
+        does not come. Requests and replies are bytes to it: they are read and made in here, where they may turn out to
+        be unreadable.
         """
         method = _Method(
             path.removeprefix("/"),
-            admit_all if path.startswith(HEALTH) else self._admit,
+            allow_all if path.startswith(HEALTH) else self._authorize,
             handler.request_deserializer,
             handler.response_serializer,
             handler.request_streaming,
@@ -120,17 +122,17 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             inner = handler.stream_stream or handler.unary_stream
             return grpc.stream_stream_rpc_method_handler(
-                self._guard_stream(inner, method),
+                self._wrap_stream(inner, method),
                 method.read if method.takes_stream else None,
                 None if inspect.isasyncgenfunction(inner) else method.serialize,
             )
         inner = handler.stream_unary or handler.unary_unary
         return grpc.stream_unary_rpc_method_handler(
-            self._guard_unary(inner, method), method.read if method.takes_stream else None
+            self._wrap_unary(inner, method), method.read if method.takes_stream else None
         )
 
-    def _guard_unary(self, inner: Any, method: _Method) -> Any:
-        async def guarded(requests: Any, context: Context) -> Any:
+    def _wrap_unary(self, inner: Any, method: _Method) -> Any:
+        async def serve(requests: Any, context: Context) -> Any:
             async with ServedCall(self._calls, method.name, context, is_stream=False) as served:
                 reply = await inner(await _enter(served, method, context, requests), context)
                 if context.code() not in _FINE:
@@ -141,32 +143,32 @@ class Guard(grpc.aio.ServerInterceptor):
                 served.reply(reply)
                 return reply
 
-        return guarded
+        return serve
 
-    def _guard_stream(self, inner: Any, method: _Method) -> Any:
-        """Guard a handler that yields its messages, or one that writes them to the context: grpc.aio serves both.
+    def _wrap_stream(self, inner: Any, method: _Method) -> Any:
+        """Wrap a handler that yields its messages, or one that writes them to the context: grpc.aio serves both.
 
         A call of the latter is not ended where a message is not taken: they are watches of health, and tell little.
         """
 
-        async def guarded_writer(requests: Any, context: Context) -> None:
+        async def serve_writer(requests: Any, context: Context) -> None:
             async with ServedCall(self._calls, method.name, context, is_stream=True) as served:
                 await inner(await _enter(served, method, context, requests), context)
 
-        async def guarded_generator(requests: Any, context: Context) -> None:
+        async def serve_generator(requests: Any, context: Context) -> None:
             async with ServedCall(self._calls, method.name, context, is_stream=True) as served:
                 request = await _enter(served, method, context, requests)
                 async with aclosing(inner(request, context)) as messages:
                     async for message in messages:
                         await served.write(method.serialize(message) if method.serialize else message)
 
-        return guarded_generator if inspect.isasyncgenfunction(inner) else guarded_writer
+        return serve_generator if inspect.isasyncgenfunction(inner) else serve_writer
 
 
 async def _enter(served: ServedCall, method: _Method, context: Context, requests: Any) -> Any:
     """Let a caller in; return the request, or the requests of a method that takes many."""
     served.begin()
-    method.admit(context)
+    method.authorize(context)
     if method.takes_stream:
         served.read_any()
         return requests

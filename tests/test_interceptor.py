@@ -14,7 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from failures import Failure, read_failure
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.metrics import Metrics
-from gateway.server.guard import Guard, admit_all
+from gateway.server.interceptor import CallInterceptor, allow_all
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.call import current_call
 from gateway.telemetry.observer import Observer
@@ -95,9 +95,9 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
     )
 
 
-def make_guard(metrics: Metrics | None = None) -> Guard:
+def make_guard(metrics: Metrics | None = None) -> CallInterceptor:
     metrics = metrics or Metrics()
-    return Guard(admit_all, Observer(metrics, AccessLog(metrics), NoTracing()), metrics)
+    return CallInterceptor(allow_all, Observer(metrics, AccessLog(metrics), NoTracing()), metrics)
 
 
 class Caller:
@@ -143,7 +143,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
     """Serve handlers that do something wrong."""
     closers: list[Callable[[], Any]] = []
 
-    async def start(misdeed: Misdeed, guard: Guard | None = None) -> Caller:
+    async def start(misdeed: Misdeed, guard: CallInterceptor | None = None) -> Caller:
         server = grpc.aio.server(interceptors=(guard or make_guard(),))
         server.add_generic_rpc_handlers((handlers(misdeed),))
         port = server.add_insecure_port("127.0.0.1:0")
@@ -320,10 +320,10 @@ class Failing(Observer):
             raise ValueError(SECRET)
 
 
-def failing_guard(metrics: Metrics, step: str) -> Guard:
+def failing_guard(metrics: Metrics, step: str) -> CallInterceptor:
     observer = Failing(metrics, AccessLog(metrics), NoTracing())
     observer.step = step
-    return Guard(admit_all, observer, metrics)
+    return CallInterceptor(allow_all, observer, metrics)
 
 
 async def test_what_fails_before_a_call_has_begun_tells_nothing_and_leaves_nothing_behind(
