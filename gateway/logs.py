@@ -62,7 +62,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _readable(text: str) -> str:
-    """File names may hold bytes that are no text."""
+    """Return a text without bytes that are no text, which file names may hold."""
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -69,11 +69,11 @@ test_upstream.py::test_redirects_are_not_followed
     redirects are not followed
 test_rpc_status.py::test_any_failure_fits_and_says_what_it_can
     at most 4 KiB
-test_guard.py::test_an_exception_is_logged_and_nothing_of_it_reaches_the_caller
+test_interceptor.py::test_an_exception_is_logged_and_nothing_of_it_reaches_the_caller
     nothing of an exception's text
 test_list_repos.py::test_every_violation_is_named_and_nothing_goes_upstream
     all violations are named, nothing was sent upstream
-test_guard.py::test_an_exception_is_logged_and_nothing_of_it_reaches_the_caller
+test_interceptor.py::test_an_exception_is_logged_and_nothing_of_it_reaches_the_caller
     its log has the traceback under the request id
 test_sharing.py::test_two_hundred_identical_calls_are_one_request
     1000 identical calls at the same time are one upstream request

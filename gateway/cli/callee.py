@@ -123,7 +123,7 @@ def _credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.C
     from gateway.start_errors import BadFileError  # noqa: PLC0415
 
     def read(path: Path) -> bytes:
-        """Whatever can be read: a shell's `<(...)` is a pipe."""
+        """Read a file or a pipe, such as a shell's `<(...)`."""
         try:
             return path.read_bytes()
         except OSError as error:

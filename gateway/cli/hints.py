@@ -68,7 +68,7 @@ def _remedy(fault: ConnectionFault, callee: Callee) -> str:
 
 
 def _by_proxy(callee: Callee) -> str:
-    """What is told of an address may be a proxy's."""
+    """Return the hint that a proxy may have answered in place of the address."""
     used = next((name for name in _PROXIES if os.environ.get(name)), "")
     if not used or is_local(callee.target):
         return ""

@@ -38,7 +38,7 @@ _BY_REASON = {
     "UPSTREAM_CONNECTION_LOST": "check that {url} has the right scheme and port, and what is on the way to it",
     "UPSTREAM_TLS_FAILED": "check that {url} speaks TLS, and whether it wants --upstream-client-cert",
     "UPSTREAM_TLS_UNTRUSTED": (
-        "give --upstream-ca the certificates of those who vouch for the upstream, and {url} the name in its certificate"
+        "give --upstream-ca the CA certificates of the upstream, and {url} the name in its certificate"
     ),
     "UPSTREAM_PROTOCOL": "check that {url} has the right scheme and port: what answers there is not HTTP, or not SWR",
     "UPSTREAM_REDIRECT": "give {url} where the upstream really is: redirects are not followed",

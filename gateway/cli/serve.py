@@ -50,7 +50,7 @@ def command(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    """The first signal drains; a second one cancels the drain."""
+    """Serve until a signal, which drains; a second one cancels the drain."""
     stop = asyncio.Event()
     serving = asyncio.current_task()
     assert serving is not None

@@ -126,7 +126,7 @@ def _apply(detail: Message, failure: CallError) -> None:
 
 
 def _apply_pushback(trailers: Mapping[str, str | bytes], failure: CallError) -> None:
-    """What gRPC itself goes by wins over RetryInfo, and is read as gRPC does: what is not a number means stay away."""
+    """Apply gRPC's own pushback, which wins over RetryInfo; as in gRPC, what is not a number means do not retry."""
     if _PUSHBACK in trailers:
         value = str(trailers[_PUSHBACK])
         _apply_delay(int(value) / 1000 if _MILLISECONDS.fullmatch(value) else -1, failure)

@@ -191,7 +191,7 @@ def _check_count(rows: int) -> None:
 
 
 def _memo_keys(rows: list[bytes]) -> list[bytes]:
-    """A row's key is its text, short of the number of matches where the text ends with it."""
+    """Return each row's memo key: its text, without the number of matches where the text ends with it."""
     ending = _TOTAL_RANGE.search(rows[-1]) if rows else None
     if ending is None:
         return rows
@@ -214,7 +214,7 @@ def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
 
 
 def _content_range_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
-    """Without a header the rows tell, where they carry a number of matches that can be true."""
+    """Return the position that rows tell where there is no header: they may carry the number of matches."""
     if page is None:
         return None
     try:

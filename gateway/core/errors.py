@@ -133,7 +133,10 @@ SLOW_READER = Cause(
 GATEWAY_INTERNAL = Cause(code_pb2.INTERNAL, "GATEWAY_INTERNAL", "internal error of the gateway")
 GATEWAY_DRAINING = Cause(code_pb2.UNAVAILABLE, "GATEWAY_DRAINING", "the gateway is shutting down")
 GATEWAY_OVERLOADED = Cause(
-    code_pb2.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED", "too many calls wait for the upstream", retry_delay=1.0
+    code_pb2.RESOURCE_EXHAUSTED,
+    "GATEWAY_OVERLOADED",
+    "too many calls queue for the upstream, or this one queued for too long",
+    retry_delay=1.0,
 )
 CREDENTIAL_UNAVAILABLE = Cause(
     code_pb2.UNAVAILABLE, "CREDENTIAL_SOURCE_UNAVAILABLE", "the gateway has no credential for the upstream at this time"
@@ -144,7 +147,7 @@ UPSTREAM_UNREACHABLE = Cause(
     code_pb2.UNAVAILABLE, "UPSTREAM_UNREACHABLE", "cannot connect to the upstream", retry=Retry.FREELY
 )
 UPSTREAM_CIRCUIT_OPEN = Cause(
-    code_pb2.UNAVAILABLE, "UPSTREAM_CIRCUIT_OPEN", "the upstream has failed too often of late, and is left alone"
+    code_pb2.UNAVAILABLE, "UPSTREAM_CIRCUIT_OPEN", "circuit breaker open: the upstream failed too often recently"
 )
 UPSTREAM_TLS_UNTRUSTED = Cause(code_pb2.INTERNAL, "UPSTREAM_TLS_UNTRUSTED", "the upstream's certificate is not trusted")
 UPSTREAM_TLS_FAILED = Cause(

@@ -100,7 +100,7 @@ def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _plain_target(query: RepoQuery) -> str:
-    """Newer revisions of the API have plain parameters, and a path of its own for what other tenants share."""
+    """Return the target of a newer revision: plain parameters, and another path for what other tenants share."""
     pairs = [(key, value) for key, value in _clauses(query) if (key, value) != ("center", "self")]
     path = REPOS_PATH if query.center == "self" else SHARED_REPOS_PATH
     return f"{path}?{encode_query(pairs)}" if pairs else path
@@ -111,7 +111,7 @@ def _query(wanted: repos_pb2.RepoFilter, page: Page | None) -> RepoQuery:
 
 
 def _clauses(query: RepoQuery) -> Iterator[tuple[str, str]]:
-    """The center is always there: the upstream refuses a filter with no clause at all."""
+    """Return the filter's clauses; the center is always one, for the upstream refuses a filter without any."""
     yield "center", query.center
     if query.namespace:
         yield "namespace", query.namespace

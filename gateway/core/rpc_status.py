@@ -63,7 +63,7 @@ def to_rpc_status(error: GatewayError, request_id: str, remaining: float | None 
 
 
 def _pushback(error: GatewayError, remaining: float | None) -> int | None:
-    """A client would wait past its deadline, and report that in place of the failure; so it is told not to.
+    """Return the pushback in milliseconds, -1 for "do not retry", None for none.
 
     So it is where the gateway has retried by itself: attempts of two layers would multiply.
     """
@@ -78,7 +78,7 @@ def _pushback(error: GatewayError, remaining: float | None) -> int | None:
 
 
 def _details(error: GatewayError, request_id: str) -> Iterator[Message]:
-    """In the order of their worth: where room is short, the last ones go first and ErrorInfo never."""
+    """Return the details, most useful first: where room is short the last are left out, and ErrorInfo never."""
     yield error_details_pb2.ErrorInfo(reason=error.cause.reason, domain=DOMAIN, metadata=_metadata(error))
     if violations := list(_field_violations(error)):
         yield error_details_pb2.BadRequest(field_violations=violations)

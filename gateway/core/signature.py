@@ -89,14 +89,14 @@ def _body_hash(body: bytes, headers: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=16)  # there are two paths
 def _canonical_path(path: str) -> str:
-    """Each segment decoded and encoded anew; it always ends with a slash, in the signature only."""
+    """Return the path that is signed: each segment decoded and encoded anew, with a slash behind the last."""
     encoded = "/".join(_encode(segment) for segment in unquote(path).split("/"))
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 
 @lru_cache(maxsize=1024)  # callers poll: the same few queries come again and again
 def _canonical_query(query: str) -> str:
-    """Pairs sorted by key, then by value; one without a value keeps its equals sign."""
+    """Return the query that is signed: pairs sorted by key, then by value; one without a value keeps its `=`."""
     split = (pair.partition("=") for pair in query.split("&") if pair)
     pairs = sorted((unquote(key), unquote(value)) for key, _, value in split)
     return "&".join(f"{_encode(key)}={_encode(value)}" for key, value in pairs)

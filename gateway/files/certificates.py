@@ -34,7 +34,7 @@ class KeyUse(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate that can be used now, with those that vouch for it, and its key.
+    """A certificate that can be used now, with its chain, and its key.
 
     Attributes:
         chain: The certificates in PEM, the own one first.
@@ -51,7 +51,7 @@ def read_key_pair(certificate_path: Path, key_path: Path, use: KeyUse, read: Rea
     """Read a certificate and its key.
 
     Args:
-        certificate_path: The certificate, and behind it those that vouch for it.
+        certificate_path: The certificate, and behind it its chain.
         key_path: Its key.
         use: What will use them.
         read: How a file is read; raises BadFileError.
@@ -101,7 +101,7 @@ def _parse(path: Path, pem: bytes) -> list[Certificate]:
 
 
 def _write(certificates: list[Certificate]) -> bytes:
-    """TLS libraries differ in what they make of comments and other bytes between certificates."""
+    """Write certificates with nothing between them: TLS libraries differ in what they make of comments there."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)

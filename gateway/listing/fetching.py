@@ -239,7 +239,7 @@ class _Fetch:
 
 
 def _outcome_of(error: GatewayError) -> Outcome:
-    """A busy resource says as little of the upstream's health as a caller's mistake does."""
+    """Return what a failure says of the upstream's health; a busy resource says as little as a caller's mistake."""
     if isinstance(error, HeldUpError):
         return Outcome.NOTHING
     is_sick = error.cause.code == code_pb2.UNAVAILABLE and error.cause is not BUSY

@@ -65,7 +65,7 @@ class ConcurrencyLimiter:
         """Wait for a permit, which the caller has to release.
 
         Raises:
-            GatewayError: GATEWAY_OVERLOADED: too many calls wait already, or the wait was too long.
+            GatewayError: GATEWAY_OVERLOADED: too many calls queue already, or this one queued for too long.
         """
         if not self._limiter.try_acquire(tenant):
             await self._wait(tenant)

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def _nobody_else_waits(until: float, failure: GatewayError) -> None:
-    """The one who waits has more time than the pause takes, or there would be none."""
+    """Do nothing: the only waiter has more time than the pause takes, or there would be none."""
 
 
 class Progress:

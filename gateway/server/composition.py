@@ -118,7 +118,7 @@ def make_policy(settings: Settings, metrics: Metrics) -> ResiliencePolicy:
     metrics.watch("upstream_queue_limit", "How many may wait.", lambda: settings.max_queue)
     metrics.watch(
         "upstream_circuit_open",
-        "1 while the upstream is left alone.",
+        "1 while the circuit breaker is open.",
         lambda: circuits.state_at(now()) is State.OPEN,
         "livemax",
     )

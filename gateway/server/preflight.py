@@ -108,4 +108,4 @@ async def _list(
 
 
 async def _nobody_is_told(available: bool) -> None:
-    """Whether there is a token is told by the outcome."""
+    """Ignore whether there is a token: the outcome tells."""

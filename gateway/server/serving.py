@@ -177,7 +177,7 @@ class ServedCall:
         return self._context.peer()
 
     def run_out(self) -> bool:
-        """End: the caller had all the time that there is."""
+        """End the call: its caller did not read or write in time."""
         if self._is_answered:
             self._calls.observer.drop(self._method)
             return True

@@ -27,7 +27,7 @@ class ServerTls:
     Args:
         certificate: The gateway's certificate.
         key: Its key.
-        client_authorities: Those who vouch for callers; None for callers without certificates.
+        client_authorities: CA certificates that callers are verified against; None for callers without certificates.
         metrics: Where reloads are counted.
 
     Raises:

@@ -116,25 +116,29 @@ class Settings(BaseModel):
     )
     timeout: CallDuration = Field(
         TIMEOUT,
-        description="Time of a call, or of a stream's page, without a deadline, and the most with one.",
+        description="Upper bound for a call (StreamRepos: for each page); a shorter caller deadline wins.",
     )
     attempt_timeout: PositiveDuration = Field(
         default_factory=lambda data: min(ATTEMPT_TIMEOUT, data["timeout"]),
-        description="Time of one upstream request, no longer than --timeout; the default is shorter where that is.",
+        description="Timeout of one upstream request, no longer than --timeout; the default is shorter where that is.",
     )
-    retries: Number = Field(2, le=10, description="How often a failed upstream request is sent again at the most.")
-    max_in_flight: Count = Field(MAX_IN_FLIGHT, description="Upstream requests at once.")
-    max_queue: Number = Field(200, description="Calls that may wait for one of those.")
+    retries: Number = Field(2, le=10, description="Most retries of a failed upstream request.")
+    max_in_flight: Count = Field(MAX_IN_FLIGHT, description="Concurrency limit: upstream requests at once.")
+    max_queue: Number = Field(200, description="Calls that may queue for an upstream request at that limit.")
     queue_timeout: PositiveDuration = Field(
-        1.0, description="Longest wait of a call for one of those, where its credential has its share of them."
+        1.0, description="Longest wait in that queue; a credential that has less than its share of requests waits on."
     )
-    circuit: bool = Field(True, description="Leave an upstream alone that fails: a circuit breaker.")
-    circuit_ratio: Ratio = Field(0.5, description="Part of the upstream requests whose failure opens the circuit.")
+    circuit: bool = Field(
+        True, description="Circuit breaker: send nothing for a while to an upstream that keeps failing."
+    )
+    circuit_ratio: Ratio = Field(0.5, description="Failure ratio of upstream requests that opens the circuit breaker.")
     circuit_min_requests: Count = Field(
-        20, description="Upstream requests within --circuit-window without which it stays closed."
+        20, description="Fewest upstream requests within --circuit-window for it to open."
     )
-    circuit_window: PositiveDuration = Field(10.0, description="How far back it looks at upstream requests.")
-    max_response_bytes: Size = Field(ByteSize(64 * 2**20), ge=1, description="Largest upstream body, decompressed.")
+    circuit_window: PositiveDuration = Field(10.0, description="Time window in which it counts upstream requests.")
+    max_response_bytes: Size = Field(
+        ByteSize(64 * 2**20), ge=1, description="Largest upstream response body, decompressed."
+    )
     prefetch: Count = Field(
         default_factory=lambda data: min(PREFETCH, data["max_in_flight"]),
         description="Pages that StreamRepos fetches ahead, where requests are free; no more than --max-in-flight, "
@@ -146,28 +150,28 @@ class Settings(BaseModel):
     )
     write_timeout: PositiveDuration = Field(
         WRITE_TIMEOUT,
-        description="Time that a caller has to take a message, or to send its request; then the call is ended.",
+        description="Timeout for a caller to read a message, or to send its request; then its call is ended.",
     )
-    cache_ttl: Duration = Field(0.0, description="Time for which a reply of ListRepos is given again; 0s is off.")
+    cache_ttl: Duration = Field(0.0, description="Time for which replies of ListRepos are cached; 0s is off.")
     stale_if_error: Duration = Field(
-        0.0, description="Further time for which it is given where the upstream is unavailable; 0s is off."
+        0.0, description="Further time for which a cached reply is served while the upstream is unavailable; 0s is off."
     )
-    coalesce: bool = Field(True, description="Let identical calls share one upstream request.")
+    coalesce: bool = Field(True, description="Coalesce identical calls in flight into one upstream request.")
     row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
     tls_cert: Annotated[FilePath | None, Unset] = Field(
         None, description="The gateway's certificate in PEM, which callers see; read again when it changes."
     )
     tls_key: Annotated[FilePath | None, Unset] = Field(None, description="That certificate's key in PEM.")
     tls_client_ca: Annotated[FilePath | None, Unset] = Field(
-        None, description="Certificates in PEM of those who vouch for callers: mutual TLS, no caller without one."
+        None, description="CA certificates in PEM that callers are verified against: mutual TLS, no caller without one."
     )
     tls_allowed_sans: Names = Field(
         (),
         description="Callers who are let in: DNS names or SPIFFE ids of their certificates, several by comma, "
-        "SPIFFE ids also with a trailing *. Without it, all that the client CA vouches for.",
+        "SPIFFE ids also with a trailing *. Without it, every caller that the client CA verifies.",
     )
     upstream_ca: Annotated[FilePath | None, Unset] = Field(
-        None, description="Certificates in PEM of those who vouch for the upstream, instead of the system's."
+        None, description="CA certificates in PEM that the upstream is verified against, instead of the system's."
     )
     upstream_client_cert: Annotated[FilePath | None, Unset] = Field(
         None, description="The gateway's certificate in PEM, which the upstream sees."
@@ -175,7 +179,7 @@ class Settings(BaseModel):
     upstream_client_key: Annotated[FilePath | None, Unset] = Field(None, description="That certificate's key in PEM.")
     allow_insecure: bool = Field(
         False,
-        description="Let callers beyond this machine use the gateway's own credential without mutual TLS, "
+        description="Let callers from the network use the gateway's own credential without mutual TLS, "
         "and send credentials to an http:// upstream.",
     )
     workers: Workers = Field(

@@ -107,7 +107,7 @@ def _empty_is_unset(value: object) -> object:
 
 
 def _check_path(value: object) -> object:
-    """A key pasted where its path belongs would be shown in what is said of the path."""
+    """Refuse what cannot be a path: a key pasted in its place would be shown in what is said of the path."""
     if not isinstance(value, str | Path) or re.search(r"[\0\r\n]", str(value)):
         raise ValueError("must be the path of a file")
     return value

@@ -112,7 +112,7 @@ class Authenticator:
         self._issued = dict.fromkeys(self._issued, self.now())
 
     def _refusal_of_signature(self, request: web.Request) -> str:
-        """A key that signed wrongly too often in a row is locked, right signatures or not."""
+        """Return why a signature is refused; a key that signed wrongly too often in a row is locked."""
         if self.now() < self._locked_until:
             return "AK access failed to reach the limit,forbidden"
         refusal = self._fault_of_signature(request)

@@ -193,7 +193,7 @@ class _Simulator:
 
 
 def _with_total(record: dict[str, Any], total: int) -> dict[str, Any]:
-    """Records of older regions do not carry the number of matches; newer ones end with it."""
+    """Add the number of matches to records, as newer regions do and older ones do not."""
     return {**record, "total_range": total} if "total_range" in record else record
 
 

@@ -83,7 +83,7 @@ def read_query(parameters: Mapping[str, str], *, multiples_only: bool = False) -
 
 
 def _read_plain(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Plain parameters that the API does not know are ignored, and so is an empty one."""
+    """Read plain parameters; those that the API does not know are ignored, and so are empty ones."""
     return {key: value for key, value in parameters.items() if key in _KEYS and value}
 
 

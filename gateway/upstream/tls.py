@@ -19,7 +19,7 @@ class UpstreamTls:
     Files are read again when they change, for connections that are opened from then on.
 
     Args:
-        authorities: Certificates in PEM of those who vouch for the upstream, instead of the system's; None for the
+        authorities: CA certificates in PEM that the upstream is verified against, instead of the system's; None for the
             system's.
         key_pair: The gateway's own certificate and its key; None for none.
         metrics: Where reloads are counted.

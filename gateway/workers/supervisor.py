@@ -210,7 +210,7 @@ class Supervisor:
         return tuple(_describe(worker) for worker in self._known() if _is_stuck(worker))
 
     def _hindrances(self) -> tuple[str, ...]:
-        """One worker that serves is enough: connections go to those that listen."""
+        """Return what keeps all workers from serving; one that serves is enough, for connections go to it."""
         if self._stopping:
             return ("draining",)
         return () if self._serving() else ("no worker serves",)
