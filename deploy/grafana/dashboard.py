@@ -321,7 +321,7 @@ def upstream() -> list[Panel]:
         graph(
             "Where the time goes by",
             "99 of 100 take less than this. Calls as slow as requests: the upstream is slow. Calls much slower than "
-            "requests: they wait for a turn, for a retry or for a token. Conversion or the loop near them: it is us.",
+            "requests: they wait for a permit, for a retry or for a token. Conversion or the loop near them: it is us.",
             [
                 query(quantile(0.99, "grpc_server_call_duration_seconds", LISTS), "call, ListRepos"),
                 query(quantile(0.99, "http_client_request_duration_seconds"), "request to the upstream"),
@@ -418,7 +418,7 @@ def full() -> list[Panel]:
         graph(
             "Turns at the upstream",
             "Requests under way, and how many there may be (`--max-in-flight`). Over 80 % for long: scale out, or find "
-            "out why the upstream has become slower: at the same load, turns grow with its time.",
+            "out why the upstream has become slower: at the same load, permits in use grow with its time.",
             [
                 query(f"swr_gateway_upstream_in_flight{{{ONE}}}", "{{instance}}"),
                 query(f"max(swr_gateway_upstream_in_flight_limit{{{ONE}}})", "limit of one"),
@@ -427,8 +427,8 @@ def full() -> list[Panel]:
         ),
         graph(
             "Queue",
-            "Calls that wait for a turn, for `--queue-timeout` at the most, and how many may (`--max-queue`). It is "
-            "empty unless all turns are taken, but for those that are kept for other tokens.",
+            "Calls that wait for a permit, for `--queue-timeout` at the most, and how many may (`--max-queue`). It is "
+            "empty unless all permits are taken, but for those that are kept for other tokens.",
             [
                 query(f"swr_gateway_upstream_queue{{{ONE}}}", "{{instance}}"),
                 query(f"max(swr_gateway_upstream_queue_limit{{{ONE}}})", "limit of one"),

@@ -1,1 +1,1 @@
-"""How the gateway signs in to the upstream: a credential is asked for the headers of one request."""
+"""How the gateway authenticates to the upstream: a credential is asked for the headers of one request."""

@@ -1,4 +1,4 @@
-"""What all ways to sign in have in common."""
+"""What all credentials have in common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AuthHeaders:
 
 
 class Credential(AbstractAsyncContextManager["Credential"]):
-    """A way to sign in to the upstream, as a context manager: it is at work inside.
+    """A way to authenticate to the upstream, as a context manager: it is at work inside.
 
     Attributes:
         is_callers: Whether each call brings its own, and each identity has to answer for what it does at the upstream;
@@ -63,7 +63,7 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         return bytes(IDENTITY_BYTES)
 
     async def renew(self, rejected: AuthHeaders) -> AuthHeaders | None:
-        """Return what to try once more with, now that the upstream rejected a sign-in; None if there is nothing.
+        """Return what to try once more with, now that the upstream rejected one; None if there is nothing.
 
         Nothing is what there is for a caller's token, which the caller alone can replace, and for an access key, which
         the cloud locks after five rejections in a row.
@@ -75,5 +75,5 @@ class Credential(AbstractAsyncContextManager["Credential"]):
 
 
 def with_token(token: str) -> AuthHeaders:
-    """Return a sign-in by token."""
+    """Return the headers of a token."""
     return AuthHeaders({TOKEN_HEADER: token}, (token,))

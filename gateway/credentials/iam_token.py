@@ -23,7 +23,7 @@ SPREAD = 0.05
 # Between two renewals that calls ask for. Where even a new token is rejected, more of them would not help.
 PACE = 10.0
 # Seconds from a failed renewal to the next try: doubled with each failure, up to the last. IAM locks accounts for
-# sign-ins that it refused.
+# logins that it refused.
 FIRST_WAIT = 1.0
 MAX_WAIT_UNREACHABLE = 30.0
 FIRST_WAIT_REFUSED = 60.0
@@ -230,7 +230,7 @@ def retry_delay(failures: int, *, refused: bool) -> float:
 
     Args:
         failures: How many had failed before.
-        refused: Whether IAM refused the sign-in, rather than being unreachable or broken.
+        refused: Whether IAM refused the login, rather than being unreachable or broken.
     """
     first, longest = (FIRST_WAIT_REFUSED, MAX_WAIT) if refused else (FIRST_WAIT, MAX_WAIT_UNREACHABLE)
     return min(first * 2.0 ** min(failures, 16), longest) * random.uniform(0.5, 1.0)

@@ -29,7 +29,7 @@ class TokenHasher:
 
 
 class NoCredential(Credential):
-    """For an upstream that wants none: the embedded one, or a proxy that signs in by itself."""
+    """For an upstream that wants none: the embedded one, or a proxy that authenticates by itself."""
 
     async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return no headers."""

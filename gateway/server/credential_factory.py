@@ -18,7 +18,7 @@ from gateway.upstream.tls import UpstreamTls
 def make_credential(
     settings: Settings, tls: UpstreamTls, announce: Callable[[bool], Awaitable[None]], metrics: Metrics
 ) -> Credential:
-    """Return what signs in to the upstream. That it can be made is what gateway.settings.rules sees to.
+    """Return the credential for the upstream; that it can be made is what gateway.settings.rules sees to.
 
     Args:
         settings: Those of the gateway.

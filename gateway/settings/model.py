@@ -40,7 +40,7 @@ WRITE_TIMEOUT = 60.0
 
 
 class Auth(StrEnum):
-    """How the gateway signs in to the upstream."""
+    """How the gateway authenticates to the upstream."""
 
     NONE = "none"
     PASSTHROUGH = "passthrough"

@@ -137,7 +137,7 @@ class _Simulator:
     def __init__(self, repositories: Sequence[Repository], faults: Faults, authenticator: Authenticator) -> None:
         self._repositories = repositories
         self._faults = faults
-        self._doorkeeper = authenticator
+        self._authenticator = authenticator
         # Who pages through thousands of repositories asks for the same ones again and again.
         self._matches = lru_cache(maxsize=64)(self._find_matches)
 
@@ -154,7 +154,7 @@ class _Simulator:
 
     async def issue_token(self, request: web.Request) -> web.Response:
         """Answer as the identity service, IAM."""
-        return self._doorkeeper.issue(await request.read())
+        return self._authenticator.issue(await request.read())
 
     def _find_matches(self, wanted: Filter) -> list[dict[str, Any]]:
         return [repository.record for repository in self._repositories if wanted.matches(repository)]
@@ -168,7 +168,7 @@ class _Simulator:
 
     async def list_repositories(self, request: web.Request) -> web.Response:
         """Answer a list request."""
-        if refusal := self._doorkeeper.refusal(request):
+        if refusal := self._authenticator.refusal(request):
             return self._refuse(refusal, request)
         try:
             query = read_query(request.query, multiples_only=self._faults.multiples_only)

@@ -43,8 +43,8 @@ class Admin:
         self.address = address
         self._metrics = make_wsgi_app(registry)
         self._problems = problems
-        self._hindrances = not_ready_reasons
-        self._remarks = notes
+        self._not_ready_reasons = not_ready_reasons
+        self._notes = notes
 
     async def __aenter__(self) -> Self:
         """Start to answer.
@@ -85,7 +85,7 @@ class Admin:
             case "/livez":
                 return _verdict(self._problems(), (), start_response)
             case "/readyz":
-                return _verdict(self._hindrances(), self._remarks(), start_response)
+                return _verdict(self._not_ready_reasons(), self._notes(), start_response)
             case _:
                 return _text("404 Not Found", "/metrics, /livez, /readyz", start_response)
 

@@ -1,0 +1,24 @@
+"""What callers in Python may import: these names and no others are promised."""
+
+from __future__ import annotations
+
+import gateway.client
+
+
+def test_the_public_names_of_the_client_are_these() -> None:
+    assert sorted(gateway.client.__all__) == [
+        "CallError",
+        "Client",
+        "ConnectionFault",
+        "DEFAULT_LIMIT",
+        "MAX_RESUMES",
+        "SERVICE_CONFIG",
+        "Violation",
+    ]
+
+
+def test_every_public_name_is_there_and_no_class_is_public_by_accident() -> None:
+    for name in gateway.client.__all__:
+        assert hasattr(gateway.client, name), name
+    public = {name for name, value in vars(gateway.client).items() if isinstance(value, type)}
+    assert public <= set(gateway.client.__all__)
