@@ -12,7 +12,7 @@ The rooms, each of which imports only those below it (import-linter and tests/te
     settings      flags, environment and file, as one checked model
     credentials   how the gateway authenticates to the upstream: tokens, IAM, signatures
     upstream      one HTTP request to the upstream or to IAM, TLS to them, and what failures mean
-    reliability   concurrency limit, single-flight, cache, memory budget, deadlines
+    reliability   concurrency limit, coalescing, cache, memory budget, deadlines
     files         certificates and other files that are read again when they change
     metrics       what is counted and measured
     background    tasks beside the calls, which log it when they die
@@ -21,9 +21,9 @@ The rooms, each of which imports only those below it (import-linter and tests/te
     core          the meaning of a call, pure: filter, page, signature, errors, statuses, retries, circuits, fairness
     swr.v1        generated from protos/gateway/swr/v1/repos.proto
 
-One call walks down: server.interceptor and server.serving let it in and tell telemetry.observer of it, server.servicer
-reads the request, listing gets the page through credentials and upstream.client, and core says what all of it means.
-What goes wrong is a core.errors.GatewayError on the way, which core.rpc_status turns into what the caller receives.
+One call walks down: server.interceptor and server.serving authorize it, server.servicer reads the request, listing gets
+the page through reliability, credentials and upstream.client, and core says what all of it means. What goes wrong is a
+core.errors.GatewayError on the way, which server.ending sends as the status that core.rpc_status makes of it.
 """
 
 __version__ = "0.1.0"

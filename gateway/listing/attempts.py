@@ -1,4 +1,4 @@
-"""Counts and times each request to the upstream, and ends its span."""
+"""Tells metrics and traces of each request to the upstream, once it has ended."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class PageFetcher:
         metrics: Where attempts are counted.
 
     Attributes:
-        attempts: Told of each request.
+        observer: Told of each request.
         upstream, credential, policy, metrics: As given.
     """
 
@@ -63,7 +63,7 @@ class PageFetcher:
         self.credential = credential
         self.policy = policy
         self.metrics = metrics
-        self.attempts = AttemptObserver(upstream.origin, metrics)
+        self.observer = AttemptObserver(upstream.origin, metrics)
 
     def try_acquire(self, call: Call) -> Permit | None:
         """Return a permit for a page that nobody waits for yet; None where others hold or want them all."""
@@ -105,7 +105,7 @@ class _Fetch:
         self._progress = progress
         self._now = asyncio.get_running_loop().time
         self._is_renewed = False
-        self._resent = 0
+        self._fresh_resends = 0
 
     async def run(self, permit: Permit | None) -> Answer:
         """Make attempts until there is a page, or a failure that is the answer."""
@@ -125,6 +125,7 @@ class _Fetch:
             else:
                 progress.failure, progress.phase = None, ""
                 return answer
+            # Answers those who coalesce with this call and would not see the end of the pause.
             progress.pause(self._now() + delay, progress.failure)
             await asyncio.sleep(delay)
 
@@ -138,7 +139,7 @@ class _Fetch:
             if await self._has_renewed(auth, error):
                 return 0.0
         now = self._now()
-        sent, remaining = self._progress.timings.attempts - self._resent, self._progress.deadline().at - now
+        sent, remaining = self._progress.timings.attempts - self._fresh_resends, self._progress.deadline().at - now
         delay = delay_before_retry(error, sent, self._policy.retries, remaining)
         if delay is not None and not take_from_both(self._tenant.budget, self._policy.budget, now):
             self._fetcher.metrics.retries_refused.inc()
@@ -197,7 +198,7 @@ class _Fetch:
             if stale.cause is UPSTREAM_TIMEOUT and not self._may_resend_silent():
                 raise
             self._progress.failure = stale
-            self._resent += 1
+            self._fresh_resends += 1
             self._fetcher.metrics.resends.labels(stale.cause.reason).inc()
             return await self._send(auth, fresh=True)
 
@@ -229,7 +230,7 @@ class _Fetch:
             result = error.cause.reason
             raise
         finally:
-            self._fetcher.attempts.end(timings.status, result, timings.fetching.seconds - before, trace)
+            self._fetcher.observer.end(timings.status, result, timings.fetching.seconds - before, trace)
         return answer
 
     def _has_timed_out(self, deadline: Deadline, began: float) -> bool:

@@ -1,4 +1,4 @@
-"""One allowance of memory for all streams: whoever wants more than the least that it needs takes a share of it."""
+"""The memory budget of pages fetched ahead: one for all streams, each of which takes shares of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that were answered a while ago."""
+"""The page cache: replies that were fetched a while ago, for a time and within a bound of memory."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -92,7 +91,7 @@ class Gateway:
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             parts = await open_parts(settings, self._metrics, self._on_token, stack)
-            self._policy = parts.policy
+            self._policy, self._now = parts.policy, asyncio.get_running_loop().time
             await stack.enter_async_context(background("the heartbeat", self._loop_monitor.run()))
             await self._open_admin(stack)
             authorize = AllowedCallers(settings.tls_allowed_sans).check
@@ -190,7 +189,7 @@ class Gateway:
 
         A sick upstream is worth a note, and no more: it would take every gateway out of the mesh.
         """
-        return (circuit_note(self._policy, self._settings, time.monotonic()),)
+        return (circuit_note(self._policy, self._settings, self._now()),)
 
     async def _on_token(self, available: bool) -> None:
         await self._health.set_not_ready(NO_TOKEN, active=not available)

@@ -1,4 +1,4 @@
-"""The outermost interceptor: authorizes callers, and has each call served inside of gateway.server.serving."""
+"""The interceptor around all calls: authorizes callers, and has each call served inside of gateway.server.serving."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Method(NamedTuple):
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Lets callers in, and turns exceptions into statuses, for all four shapes of calls.
+    """Authorizes callers, and has calls of all four shapes served; gateway.server.ending makes statuses of failures.
 
     Args:
         authorize: Raises GatewayError where a caller may not call; whoever asks for the health of the gateway may.

@@ -76,7 +76,9 @@ class ServedCalls:
 
 
 class ServedCall:
-    """One of them, as a context manager that may fail inside wherever it likes: it begins with nothing that could.
+    """A call that is served, as a context manager.
+
+    It begins with nothing that could fail, so that whatever fails inside is told of.
 
     Args:
         calls: All of them.
@@ -106,7 +108,7 @@ class ServedCall:
         return self
 
     def begin(self) -> None:
-        """Make it known."""
+        """Begin the call's record, and name it in its trailers."""
         metadata = arrived_with.get(None)
         if metadata is None:
             metadata = self._context.invocation_metadata() or ()

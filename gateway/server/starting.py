@@ -1,4 +1,4 @@
-"""How gRPC's server starts."""
+"""Starts gRPC's server so that a cancelled start leaves nothing behind."""
 
 from __future__ import annotations
 

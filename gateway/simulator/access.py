@@ -84,10 +84,10 @@ class Authenticator:
             return "token expires" if self.now() >= self._issued[token] else ""
         return "decrypt token fail"
 
-    def issue(self, auth_headers: bytes) -> web.Response:
+    def issue(self, body: bytes) -> web.Response:
         """Answer a request for a token."""
         try:
-            user = msgspec.json.decode(auth_headers)["auth"]["identity"]["password"]["user"]
+            user = msgspec.json.decode(body)["auth"]["identity"]["password"]["user"]
             known = (user["name"], user["password"]) == (self.access.username, self.access.password)
         except (msgspec.MsgspecError, LookupError, TypeError):
             return _iam_error(400, "Bad Request", "Request parameter is invalid.")
@@ -102,9 +102,11 @@ class Authenticator:
             "issued_at": _iam_time(now),
             "methods": ["password"],
         }
-        body = msgspec.json.encode({"token": told})
         return web.Response(
-            status=201, body=body, content_type="application/json", headers={SUBJECT_TOKEN_HEADER: token}
+            status=201,
+            body=msgspec.json.encode({"token": told}),
+            content_type="application/json",
+            headers={SUBJECT_TOKEN_HEADER: token},
         )
 
     def revoke(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of the call that is being served: who asks for what, and what became of it so far."""
+"""The record of a call while it is served: who asks for what, with which identity, and what became of it so far."""
 
 from __future__ import annotations
 

@@ -190,8 +190,8 @@ class Supervisor:
             self._settings.admin_listen,
             registry,
             problems=self._problems,
-            not_ready_reasons=self._hindrances,
-            notes=self._remarks,
+            not_ready_reasons=self._not_ready_reasons,
+            notes=self._notes,
         )
         return f", operators on {(await stack.enter_async_context(admin)).address}"
 
@@ -209,13 +209,13 @@ class Supervisor:
     def _problems(self) -> tuple[str, ...]:
         return tuple(_describe(worker) for worker in self._known() if _is_stuck(worker))
 
-    def _hindrances(self) -> tuple[str, ...]:
+    def _not_ready_reasons(self) -> tuple[str, ...]:
         """Return what keeps all workers from serving; one that serves is enough, for connections go to it."""
         if self._stopping:
             return ("draining",)
         return () if self._serving() else ("no worker serves",)
 
-    def _remarks(self) -> tuple[str, ...]:
+    def _notes(self) -> tuple[str, ...]:
         known = {worker.number: _describe(worker) for worker in self._known()}
         return tuple(known.get(number, f"worker {number}: gone") for number in range(1, self._settings.workers + 1))
 
