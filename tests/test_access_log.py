@@ -17,13 +17,12 @@ import pytest
 from certificates import CA, Folder, issue, issue_named, pem_of
 from conftest import settled_stub
 from failures import failure_of, read_failure
-from gateway.core.convert import SerializedPage
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.trace_context import TraceContext
 from gateway.logs import ConsoleFormatter, JsonFormatter
 from gateway.metrics import Metrics
 from gateway.reliability import timings
-from gateway.reliability.cache import CacheHit, CacheStatus
+from gateway.reliability.cache import CacheInfo, CacheStatus
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
@@ -235,7 +234,7 @@ async def test_a_caller_with_a_certificate_is_named(upstream: ScriptedUpstream, 
 def test_every_member_of_a_line_is_explained(lines: Lines) -> None:
     call = begin_call(LIST, (), NoTracing())
     call.rows, call.trace = 1, PassedOn(TraceContext(TRACE, {}, sampled=True))
-    call.cache_hit = CacheHit(SerializedPage(b""), CacheStatus.HIT, age=1)
+    call.from_cache = CacheInfo(CacheStatus.HIT, age=1)
     call.timings.attempts, call.timings.status = 1, 200
     for stopwatch in (call.timings.queued, call.timings.fetching, call.timings.converting):
         stopwatch.add(1.0)

@@ -85,7 +85,7 @@ def test_a_page_is_fresh_then_stale_then_forgotten(
     fresh, kept = cache.fresh(b"key"), cache.stale(b"key")
     assert (fresh is not None, kept is not None) == found
     for cached in (fresh, kept):
-        assert cached is None or (cached.page, cached.age) == (PAGE, int(after))
+        assert cached is None or (cached.page, cached.info.age) == (PAGE, int(after))
 
 
 def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
@@ -96,7 +96,7 @@ def test_a_page_that_was_stored_again_is_a_new_one(clock: Clock) -> None:
     clock.now += 9.0
     cached = cache.fresh(b"key")
     assert cached
-    assert (cached.page.message, cached.age) == (b"new", 9)
+    assert (cached.page.message, cached.info.age) == (b"new", 9)
 
 
 def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
@@ -104,7 +104,7 @@ def test_a_page_is_as_old_as_the_question(clock: Clock) -> None:
     cache.store(b"key", PAGE, clock.now - 9.0)
     cached = cache.fresh(b"key")
     assert cached
-    assert cached.age == 9
+    assert cached.info.age == 9
     clock.now += 1.0
     assert cache.fresh(b"key") is None
 
@@ -434,7 +434,7 @@ async def test_a_callers_deadline_is_told_and_only_the_settings_is_covered_up(
                 await late
         else:
             assert await late == good
-            assert call.cache_hit == (good, "stale", 0)
+            assert call.from_cache == ("stale", 0)
 
 
 class Failing(NoCredential):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -21,9 +22,11 @@ from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from gateway.telemetry.call import Call
+from gateway.upstream import connections
 from gateway.upstream.connections import KeptConnections, lease_connection
 from gateway.upstream.session import open_session
-from patience import HOUR, PATIENT, Advance, until
+from patience import AGES, HOUR, PATIENT, Advance, until
 from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 
 GOOD_BYE = answer(408, "", {"Connection": "close"})
@@ -159,6 +162,26 @@ async def test_connections_are_not_shared_between_credentials(upstream: Scripted
         for token, connections in (("a", 1), ("b", 2), ("a", 2), ("b", 2), ("c", 3), ("a", 3)):
             await names(stub, token)
             assert upstream.connections == connections
+
+
+async def test_kept_connections_keep_nothing_of_the_calls_that_opened_them(
+    upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else callers' tokens would stay in memory for as long as the connections do."""
+    monkeypatch.setattr(connections, "KEEPALIVE_TIMEOUT", 100 * AGES)
+    upstream.play(*[rows("any")] * 9)
+    async with serving(upstream, auth="passthrough") as (stub, _):
+        for token in "abcdefghi":
+            await names(stub, token)
+        advance(10 * AGES)  # the event loop keeps cancelled timers, and what they know, until they were to fire
+
+        def calls() -> int:
+            gc.collect()
+            return sum(isinstance(one, Call) for one in gc.get_objects())
+
+        # gRPC itself holds the first of all calls and the latest, and aiohttp's look at idle connections one more.
+        await until(lambda: calls() <= 3)
+        assert upstream.connections == 9
 
 
 async def test_no_more_connections_are_kept_than_requests_may_be_in_flight(upstream: ScriptedUpstream) -> None:

@@ -64,7 +64,7 @@ async def assert_free(limiter: ConcurrencyLimiter, limit: int) -> None:
     assert limiter.in_use == limit
 
 
-async def test_so_many_limit_so_many_who_wait_and_the_next_one_is_refused_limit() -> None:
+async def test_so_many_at_once_so_many_who_wait_and_the_next_one_is_refused_at_once() -> None:
     limiter = await exhausted(3, max_queue=2)
     queued = await queue_up(limiter, 2)
     assert (limiter.in_use, limiter.queued) == (3, 2)
@@ -137,7 +137,7 @@ async def test_who_is_cancelled_leaves_the_place_to_another() -> None:
 
 
 @pytest.mark.parametrize("granted_first", [True, False], ids=["just before", "just after"])
-async def test_a_turn_granted_in_the_moment_of_the_cancellation_goes_to_the_next(granted_first: bool) -> None:
+async def test_a_permit_granted_in_the_moment_of_the_cancellation_goes_to_the_next(granted_first: bool) -> None:
     limiter = await exhausted(1, max_queue=2)
     first, second = await queue_up(limiter, 2)
     if granted_first:
@@ -151,7 +151,7 @@ async def test_a_turn_granted_in_the_moment_of_the_cancellation_goes_to_the_next
     await assert_free(limiter, 1)
 
 
-async def test_a_turn_granted_in_the_moment_of_the_refusal_is_taken() -> None:
+async def test_a_permit_granted_in_the_moment_of_the_refusal_is_taken() -> None:
     limiter = await exhausted(1, max_queue=1, queue_timeout=0.0)  # the time is over at the next turn of the loop
     (waiter,) = await queue_up(limiter, 1)
     limiter.release()
@@ -160,7 +160,7 @@ async def test_a_turn_granted_in_the_moment_of_the_refusal_is_taken() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["who hears of it", "who is cut off in that moment"])
-async def test_who_gives_way_to_another_tenant_is_refused_and_costs_no_turn(cancelled: bool) -> None:
+async def test_who_gives_way_to_another_tenant_is_refused_and_costs_no_permit(cancelled: bool) -> None:
     limiter = await exhausted(1, max_queue=2)
     first, second = await queue_up(limiter, 2)
     other = asyncio.create_task(limiter.acquire(b"other"))
@@ -214,7 +214,7 @@ async def test_a_spare_turn_is_one_that_nobody_wants() -> None:
     assert (limiter.in_use, limiter.try_acquire()) == (1, None)
 
 
-async def test_a_turn_that_is_released_twice_is_released_once() -> None:
+async def test_a_permit_that_is_released_twice_is_released_once() -> None:
     limiter = ConcurrencyLimiter(2, 0, AGES)
     spare = limiter.try_acquire()
     assert spare is not None
@@ -327,7 +327,7 @@ async def test_who_waits_too_long_is_refused_while_the_others_go_on(upstream: Sc
     assert len(upstream.requests) == 1
 
 
-async def test_who_waits_for_a_turn_waits_within_its_deadline_and_blames_nobody_else(
+async def test_who_waits_for_a_permit_waits_within_its_deadline_and_blames_nobody_else(
     upstream: ScriptedUpstream, advance: Advance
 ) -> None:
     upstream.play((Act.STALL,))
@@ -418,7 +418,7 @@ def list_of(count: int, *, cuts: Mapping[int, int]) -> Callable[[Request], bytes
 @pytest.mark.parametrize("cuts", [{}, {20: 5}, {0: 1, 5: 2}], ids=["whole pages", "a short page", "short pages"])
 @pytest.mark.parametrize("max_queue", [0, 200])
 @pytest.mark.parametrize("max_in_flight", [1, 3, 100])
-async def test_a_lone_stream_waits_for_no_turn_and_so_never_too_long(
+async def test_a_lone_stream_waits_for_no_permit_and_so_never_too_long(
     upstream: ScriptedUpstream,
     max_in_flight: int,
     max_queue: int,

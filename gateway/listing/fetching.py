@@ -96,6 +96,18 @@ class PageFetcher:
 class _Fetch:
     """The attempts at one page."""
 
+    __slots__ = (
+        "_call",
+        "_fetcher",
+        "_fresh_resends",
+        "_is_renewed",
+        "_now",
+        "_policy",
+        "_progress",
+        "_target",
+        "_tenant",
+    )
+
     def __init__(self, fetcher: PageFetcher, target: str, call: Call, tenant: Tenant, progress: Progress) -> None:
         self._fetcher = fetcher
         self._policy = fetcher.policy
@@ -213,7 +225,7 @@ class _Fetch:
         trace = call.trace.begin_attempt(self._target, timings.attempts)
         timings.attempts += 1
         progress.waiting_for, timings.status = UPSTREAM_TIMEOUT, 0
-        result, before = CUT_OFF, timings.fetching.seconds
+        result = CUT_OFF
         headers = {"X-Request-Id": call.request_id, **trace.headers, **auth.headers}
         try:
             with timings.fetching:
@@ -230,7 +242,7 @@ class _Fetch:
             result = error.cause.reason
             raise
         finally:
-            self._fetcher.observer.end(timings.status, result, timings.fetching.seconds - before, trace)
+            self._fetcher.observer.end(timings.status, result, timings.fetching.lap, trace)
         return answer
 
     def _has_timed_out(self, deadline: Deadline, began: float) -> bool:

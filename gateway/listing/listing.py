@@ -105,7 +105,7 @@ class Listing:
     async def pages(
         self, query: RepoQuery, call: Call, deadline: Callable[[], Deadline]
     ) -> AsyncGenerator[bytes, None]:
-        """Yield all pages as the messages of a stream: each is one upstream request, and none is fetched in vain.
+        """Yield all pages as the messages of a stream: each is one upstream request.
 
         Args:
             query: Which repositories; its page is the first.
@@ -126,8 +126,8 @@ class Listing:
                 yield message
 
     def _from_cache(self, hit: CacheHit, call: Call) -> SerializedPage:
-        self._metrics.cached_pages.labels(hit.status.value).inc()
-        call.cache_hit = hit
+        self._metrics.cached_pages.labels(hit.info.status.value).inc()
+        call.from_cache = hit.info
         return hit.page
 
     async def _load(self, target: str, key: bytes, page: Page | None, call: Call, progress: Progress) -> SerializedPage:

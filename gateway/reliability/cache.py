@@ -26,18 +26,23 @@ class CacheStatus(StrEnum):
     STALE = "stale"
 
 
-class CacheHit(NamedTuple):
-    """A remembered page.
+class CacheInfo(NamedTuple):
+    """What a call is told of a remembered page.
 
     Attributes:
-        page: The page.
         status: Why it is the answer.
         age: Seconds since it was asked for.
     """
 
-    page: SerializedPage
     status: CacheStatus
     age: int
+
+
+class CacheHit(NamedTuple):
+    """A remembered page."""
+
+    page: SerializedPage
+    info: CacheInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class PageCache:
         entry = self._entries.get(key)
         if entry is None or (age := self.now() - entry.asked_at) >= seconds:
             return None
-        return CacheHit(entry.page, status, int(age))
+        return CacheHit(entry.page, CacheInfo(status, int(age)))
 
 
 def _size(entry: _Entry) -> int:

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 class _Waiters(Generic[Result]):
     """Those who share one work, and until when each of them waits."""
 
+    __slots__ = ("_deadlines", "_latest", "_pause")
+
     def __init__(self, first: Deadline) -> None:
         self._deadlines: dict[asyncio.Future[Result], Deadline] = {}
         self._latest = first
@@ -67,7 +69,7 @@ class _Waiters(Generic[Result]):
             waiter.set_exception(failure.copy())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Flight(Generic[Result]):
     """Work under way, those who wait for it, and how far it has come."""
 

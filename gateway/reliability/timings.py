@@ -7,12 +7,16 @@ from types import TracebackType
 
 
 class Stopwatch:
-    """Measures one kind of work, as a context manager that may be entered again and again, not twice at once."""
+    """Measures one kind of work, as a context manager that may be entered again and again, not twice at once.
 
-    __slots__ = ("_since", "_total")
+    Attributes:
+        lap: Seconds of the latest time that it was entered.
+    """
+
+    __slots__ = ("_since", "_total", "lap")
 
     def __init__(self) -> None:
-        self._total = 0.0
+        self.lap = self._total = 0.0
         self._since: float | None = None
 
     @property
@@ -26,7 +30,9 @@ class Stopwatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._total, self._since = self.seconds, None
+        assert self._since is not None
+        self.lap = time.perf_counter() - self._since
+        self._total, self._since = self._total + self.lap, None
 
     def add(self, seconds: float) -> None:
         """Add what was measured elsewhere."""

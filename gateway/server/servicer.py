@@ -42,8 +42,8 @@ class RepoServicer:
         call = current_call()
         page = await self._listing.page(query, call, self._deadline(context))
         call.rows = page.rows
-        if hit := call.cache_hit:
-            shown = f"{hit.status}; age={hit.age}"
+        if cached := call.from_cache:
+            shown = f"{cached.status}; age={cached.age}"
             context.set_trailing_metadata(((REQUEST_ID, call.request_id), (FROM_CACHE, shown)))
         return page.message
 

@@ -104,7 +104,7 @@ def _outcome(call: Call, code: int, error: GatewayError | None) -> dict[str, Any
         "phase": error.phase if error else "",
         "detail": error.detail if error else "",
         "rows": call.rows,
-        "from_cache": call.cache_hit.status.value if call.cache_hit else "",
+        "from_cache": call.from_cache.status.value if call.from_cache else "",
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.tenants import Tenant
 from gateway.credentials.base import Credential
-from gateway.reliability.cache import CacheHit
+from gateway.reliability.cache import CacheInfo
 from gateway.reliability.timings import Timings
 from gateway.telemetry.tracing import CallTrace, Tracing
 
@@ -36,7 +36,7 @@ class Call:
         received: Bytes of its request; None where nobody counts them.
         sent: Bytes of its replies; None where nobody counts them.
         rows: Repositories that it was given.
-        cache_hit: Its reply, where that is a remembered one.
+        from_cache: How its reply was remembered; None where it was fetched for it.
         timings: What it took at the upstream, all its pages together.
         tenant: Whose credential it uses, once it is known.
     """
@@ -49,7 +49,7 @@ class Call:
     received: int | None = None
     sent: int | None = None
     rows: int = 0
-    cache_hit: CacheHit | None = None
+    from_cache: CacheInfo | None = None
     timings: Timings = field(default_factory=Timings)
     tenant: Tenant | None = None
     _identity: bytes | None = None

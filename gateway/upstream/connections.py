@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -125,6 +125,13 @@ class KeptConnections(aiohttp.TCPConnector):
         self._most_idle = most_idle
         self._on_discarded = on_discarded
         self._idle: dict[_Protocol, None] = {}  # that which is idle longest first
+
+    async def _create_connection(self, req: Any, traces: list[Any], timeout: Any) -> ResponseHandler:  # noqa: ASYNC109
+        """Connect in a context of its own: a socket keeps the one that it was opened in, with its caller's token."""
+        context = Context()
+        context.run(_lease.set, _lease.get())
+        connecting = super()._create_connection(req, traces, timeout)
+        return await self._loop.create_task(connecting, context=context)
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
         """Take a kept connection that is clean; None where there is none."""
