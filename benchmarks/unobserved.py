@@ -5,13 +5,12 @@ No setting does that: who runs a service wants to see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from gateway.cli.main import main
 from gateway.core.errors import GatewayError
 from gateway.server import gateway
-from gateway.server.serving import Context
 from gateway.telemetry.call import Call, begin_call
 from gateway.telemetry.tracing import NoTracing
 
@@ -40,7 +39,7 @@ class Nobody:
         """Begin the call, which its request id is needed of."""
         return begin_call(method, metadata, self._tracing)
 
-    def end(self, call: Call, code: int, error: GatewayError | None, context: Context) -> None:
+    def end(self, call: Call, code: int, error: GatewayError | None, caller: Callable[[], str]) -> None:
         """Do nothing."""
 
     def drop(self, method: str) -> None:

@@ -157,7 +157,8 @@ async def test_no_request_that_was_sent_again_over_a_fresh_connection_is_a_retry
     upstream: ScriptedUpstream, retries: int
 ) -> None:
     stale: Script = (Act.CLOSE,)
-    upstream.play(ROWS, *[stale, answer(503)] * retries, stale, ROWS)
+    failed: Script = (answer(503),)
+    upstream.play(ROWS, *[stale, failed] * retries, stale, ROWS)
     async with fetching(upstream, retries=retries) as one:
         await one.begin()
         await one.begin()

@@ -1,4 +1,4 @@
-"""The guard, around handlers of all four shapes that do everything wrong."""
+"""The interceptor, around handlers of all four shapes that do everything wrong."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
     )
 
 
-def make_guard(metrics: Metrics | None = None) -> CallInterceptor:
+def make_interceptor(metrics: Metrics | None = None) -> CallInterceptor:
     metrics = metrics or Metrics()
     return CallInterceptor(allow_all, Observer(metrics, AccessLog(metrics), NoTracing()), metrics)
 
@@ -143,8 +143,8 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
     """Serve handlers that do something wrong."""
     closers: list[Callable[[], Any]] = []
 
-    async def start(misdeed: Misdeed, guard: CallInterceptor | None = None) -> Caller:
-        server = grpc.aio.server(interceptors=(guard or make_guard(),))
+    async def start(misdeed: Misdeed, interceptor: CallInterceptor | None = None) -> Caller:
+        server = grpc.aio.server(interceptors=(interceptor or make_interceptor(),))
         server.add_generic_rpc_handlers((handlers(misdeed),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -220,7 +220,7 @@ async def test_a_call_that_grpc_cancels_behind_its_deadline_was_late(serve: Serv
         finally:
             context.add_done_callback(lambda _: ended.set())
 
-    caller = await serve(wait, make_guard(metrics))
+    caller = await serve(wait, make_interceptor(metrics))
     while not begun.is_set():  # on a busy machine the time may end before the handler has begun
         assert (await caller.failure(shape, timeout=0.1)).code is grpc.StatusCode.DEADLINE_EXCEEDED
     await ended.wait()
@@ -234,7 +234,7 @@ async def test_a_call_that_grpc_cancels_behind_its_deadline_was_late(serve: Serv
 
 
 async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> None:
-    guard = make_guard()
+    interceptor = make_interceptor()
     waiting, last_word, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def end_slowly(_: Any) -> None:
@@ -245,7 +245,7 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
             await last_word.wait()
             ended.set()
 
-    server = grpc.aio.server(interceptors=(guard,))
+    server = grpc.aio.server(interceptors=(interceptor,))
     server.add_generic_rpc_handlers((handlers(end_slowly),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -255,16 +255,16 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
         await server.stop(None)
         assert not ended.is_set()
         asyncio.get_running_loop().call_soon(last_word.set)
-        await guard.wait_for_calls()
+        await interceptor.wait_for_calls()
         assert ended.is_set()
         with pytest.raises(grpc.aio.AioRpcError):
             await call
 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:
-    guard = make_guard()
-    guard.end_calls()
-    caller = await serve(be_cancelled_by_another, guard)
+    interceptor = make_interceptor()
+    interceptor.end_calls()
+    caller = await serve(be_cancelled_by_another, interceptor)
     failure = await caller.failure(shape)
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_DRAINING")
 
@@ -320,7 +320,7 @@ class Failing(Observer):
             raise ValueError(SECRET)
 
 
-def failing_guard(metrics: Metrics, step: str) -> CallInterceptor:
+def failing_interceptor(metrics: Metrics, step: str) -> CallInterceptor:
     observer = Failing(metrics, AccessLog(metrics), NoTracing())
     observer.step = step
     return CallInterceptor(allow_all, observer, metrics)
@@ -330,7 +330,7 @@ async def test_what_fails_before_a_call_has_begun_tells_nothing_and_leaves_nothi
     serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = Metrics()
-    caller = await serve(do_nothing, failing_guard(metrics, "begin"))
+    caller = await serve(do_nothing, failing_interceptor(metrics, "begin"))
     failure = await caller.failure(shape)
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "GATEWAY_INTERNAL")
     assert SECRET not in str(failure)
@@ -342,7 +342,7 @@ async def test_what_fails_in_telling_of_a_call_does_not_fail_the_call(
     serve: Serve, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = Metrics()
-    caller = await serve(do_nothing, failing_guard(metrics, "end"))
+    caller = await serve(do_nothing, failing_interceptor(metrics, "end"))
     (reply,) = await caller.call(shape, StringValue(value="hello").SerializeToString())
     assert StringValue.FromString(reply).value.startswith("hello")
     assert SECRET in caplog.text

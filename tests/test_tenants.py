@@ -197,7 +197,7 @@ async def test_a_tenant_that_spends_its_retries_leaves_others_theirs(
         assert served.requests_of("modest") == 2
 
 
-# Turns
+# Permits
 
 
 async def test_four_hundred_slow_calls_of_one_tenant_push_nobody_else_out(upstream: ScriptedUpstream) -> None:

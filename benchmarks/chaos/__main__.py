@@ -42,14 +42,14 @@ def main() -> int:
 async def _play(scenarios: Sequence[Scenario], subjects: Sequence[Subject]) -> list[str]:
     """Play scenarios one after the other, and print the table; return those whose promise is broken now."""
     print(heading([subject.name for subject in subjects]), flush=True)
-    broken, notes = [], []
+    broken, remarks = [], []
     for chosen in scenarios:
         outcomes = await _outcomes(chosen, subjects)
         print(rows(chosen, outcomes), flush=True)
-        notes += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
+        remarks += [f"{chosen.name}, {name}: {outcome.remark}" for name, outcome in outcomes.items() if outcome.remark]
         if not outcomes[NOW].kept:
             broken.append(chosen.name)
-    print("\n".join(["", *notes]))
+    print("\n".join(["", *remarks]))
     return broken
 
 

@@ -391,10 +391,10 @@ def upstream() -> list[Panel]:
         ),
         graph(
             "Answered without a request of their own",
-            "Calls that shared the request of an identical one, or got a remembered page; `stale` ones came because "
+            "Calls that were coalesced with an identical one, or got a remembered page; `stale` ones came because "
             "the upstream was unavailable. Remembered pages need `--cache-ttl` or `--stale-if-error`.",
             [
-                query(rate("swr_gateway_coalesced_calls_total"), "shared"),
+                query(rate("swr_gateway_coalesced_calls_total"), "coalesced"),
                 query(rate("swr_gateway_cached_pages_total", ONE, "how"), "remembered, {{how}}"),
             ],
             "reqps",
@@ -416,7 +416,7 @@ def full() -> list[Panel]:
     """Return the panels of the third question: how much more there may be."""
     return [
         graph(
-            "Turns at the upstream",
+            "Permits for the upstream",
             "Requests under way, and how many there may be (`--max-in-flight`). Over 80 % for long: scale out, or find "
             "out why the upstream has become slower: at the same load, permits in use grow with its time.",
             [
@@ -453,7 +453,7 @@ def full() -> list[Panel]:
         ),
         graph(
             "Calls in flight",
-            "Calls that are being served, streams and health watches among them. Autoscalers look at *Turns at the "
+            "Calls that are being served, streams and health watches among them. Autoscalers look at *Permits for the "
             "upstream*, which idle watches do not take. One gateway far over the others: callers are not balanced, "
             "because they keep one connection.",
             [query(f"swr_gateway_calls_in_flight{{{ONE}}}", "{{instance}}")],

@@ -1,4 +1,4 @@
-"""A circuit breaker: it leaves an upstream alone that fails, and finds out when it has recovered."""
+"""A circuit breaker: it stops requests to an upstream that keeps failing, and finds out when it has recovered."""
 
 from __future__ import annotations
 

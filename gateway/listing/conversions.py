@@ -52,8 +52,8 @@ class Conversions:
         return await self._run(self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, timings)
 
     async def _run(self, steps: Steps[Result], answer: Answer, timings: Timings) -> Result:
-        turn: AbstractAsyncContextManager[object] = self._one_large if len(answer.body) > LARGE else nullcontext()
-        async with turn:
+        lock: AbstractAsyncContextManager[object] = self._one_large if len(answer.body) > LARGE else nullcontext()
+        async with lock:
             return await self._run_steps(steps, timings)
 
     async def _run_steps(self, steps: Steps[Result], timings: Timings) -> Result:
