@@ -153,7 +153,9 @@ class KeptConnections(aiohttp.TCPConnector):
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         """Keep a connection for the next request, or close it."""
         assert isinstance(protocol, _Protocol)
-        super()._release(_of_owner(key, protocol.owner), protocol, should_close=should_close)
+        key = _of_owner(key, protocol.owner)
+        # In a context of its own: aiohttp's timer for idle connections keeps the one that it was started in.
+        Context().run(super()._release, key, protocol, should_close=should_close)
         if not protocol.is_connected():
             return
         protocol.keep()
