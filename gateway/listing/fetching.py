@@ -96,18 +96,6 @@ class PageFetcher:
 class _Fetch:
     """The attempts at one page."""
 
-    __slots__ = (
-        "_call",
-        "_fetcher",
-        "_fresh_resends",
-        "_is_renewed",
-        "_now",
-        "_policy",
-        "_progress",
-        "_target",
-        "_tenant",
-    )
-
     def __init__(self, fetcher: PageFetcher, target: str, call: Call, tenant: Tenant, progress: Progress) -> None:
         self._fetcher = fetcher
         self._policy = fetcher.policy
