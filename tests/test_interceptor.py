@@ -220,17 +220,19 @@ async def test_a_call_that_grpc_cancels_behind_its_deadline_was_late(serve: Serv
         finally:
             context.add_done_callback(lambda _: ended.set())
 
-    caller = await serve(wait, make_interceptor(metrics))
-    while not begun.is_set():  # on a busy machine the time may end before the handler has begun
-        assert (await caller.failure(shape, timeout=0.1)).code is grpc.StatusCode.DEADLINE_EXCEEDED
-    await ended.wait()
-
     def counted(reason: str) -> float:
         labels = {"grpc_method": f"{SERVICE}/{shape}", "reason": reason}
         return metrics.registry.get_sample_value("swr_gateway_call_failures_total", labels) or 0.0
 
-    assert counted("DEADLINE_EXCEEDED") >= 1
-    assert counted("CALL_CANCELLED") == 0
+    caller = await serve(wait, make_interceptor(metrics))
+    # On a busy machine the time may end before the handler has begun; and the caller's clock, which began before the
+    # request arrived, may cancel the call a moment before the server's says that it is late.
+    while not counted("DEADLINE_EXCEEDED"):
+        begun.clear()
+        ended.clear()
+        assert (await caller.failure(shape, timeout=0.1)).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        if begun.is_set():
+            await ended.wait()
 
 
 async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> None:
