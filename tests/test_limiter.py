@@ -202,7 +202,7 @@ async def test_a_tenant_without_its_share_waits_on_when_others_would_be_refused(
     await assert_free(limiter, 2)
 
 
-async def test_a_spare_turn_is_one_that_nobody_wants() -> None:
+async def test_a_spare_permit_is_one_that_nobody_wants() -> None:
     limiter = await exhausted(1, max_queue=1)
     assert limiter.try_acquire() is None
     (waiter,) = await queue_up(limiter, 1)
@@ -345,7 +345,7 @@ async def test_who_waits_for_a_permit_waits_within_its_deadline_and_blames_nobod
     assert "gateway" in str(overloaded.details["QuotaFailure"])
 
 
-async def test_an_attempts_time_begins_with_its_turn(upstream: ScriptedUpstream, advance: Advance) -> None:
+async def test_an_attempts_time_begins_with_its_permit(upstream: ScriptedUpstream, advance: Advance) -> None:
     release = asyncio.Event()
     upstream.play((Act.STALL,), (release, page("[]")))
     async with serving(upstream, max_in_flight=1, attempt_timeout="1h") as (gateway, channel):
@@ -386,7 +386,7 @@ async def test_metrics_say_who_is_in_flight_and_who_waits_and_return_to_nothing(
         await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
 
 
-async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_turn(upstream: ScriptedUpstream) -> None:
+async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_permit(upstream: ScriptedUpstream) -> None:
     upstream.play((Act.STALL,))
     async with serving(upstream, max_in_flight=3, max_queue=1000) as (gateway, channel):
         stub = RepoServiceStub(channel)

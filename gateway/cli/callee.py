@@ -14,6 +14,7 @@ import grpc
 from gateway.client import Client
 from gateway.client.target import check_target
 from gateway.core.tokens import is_token
+from gateway.start_errors import BadFileError
 
 # Who waits at a terminal wants to read at once what is wrong. The channel would wait as long as the server asks it to,
 # past the call's deadline if need be, and the reason would be lost.
@@ -119,8 +120,7 @@ def with_callee(run: Callable[..., None]) -> Callable[..., None]:
 
 def _credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
     # To look at certificates takes libraries that a connection without them does not wait for.
-    from gateway.files.certificates import KeyUse, read_authorities, read_key_pair  # noqa: PLC0415
-    from gateway.start_errors import BadFileError  # noqa: PLC0415
+    from gateway.files.certificates import KeyUse, read_authorities, read_key_pair  # noqa: PLC0415 - see above
 
     def read(path: Path) -> bytes:
         """Read a file or a pipe, such as a shell's `<(...)`."""
