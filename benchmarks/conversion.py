@@ -20,7 +20,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from benchmarks.pages import TOTAL, convert, encode, records
-from gateway.core import rows
+from gateway.core import row_encoding
 from gateway.core.convert import PageConverter
 from gateway.swr.v1 import repos_pb2
 
@@ -45,7 +45,9 @@ def main() -> None:
 def _conversions(page: list[dict[str, Any]]) -> Iterator[float]:
     body = encode(page)
     plain, remembering = PageConverter(0), PageConverter(MEMO_BYTES)
-    yield _median(lambda text: convert(plain, text, len(page)), [body] * ROUNDS, before=rows._encode_times.cache_clear)
+    yield _median(
+        lambda text: convert(plain, text, len(page)), [body] * ROUNDS, before=row_encoding._encode_times.cache_clear
+    )
     yield _median(lambda text: convert(plain, text, len(page)), [body] * ROUNDS)
     convert(remembering, body, len(page))
     rotated = [encode(page[shift:] + page[:shift]) for shift in range(1, ROUNDS + 1)]
@@ -64,7 +66,7 @@ def _parse_dict(body: bytes) -> bytes:
 
 def _longest_step() -> tuple[float, int]:
     body = encode(records(5000))
-    rows._encode_times.cache_clear()
+    row_encoding._encode_times.cache_clear()
     steps = PageConverter(MEMO_BYTES).convert(body, HEADER, None)
     turns = []
     while True:

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failures import failure_of
-from gateway.core.convert import SerializedPage
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import read_list_request
+from gateway.core.pages import SerializedPage
 from gateway.credentials.base import AuthHeaders, Credential
 from gateway.credentials.tokens import NoCredential
 from gateway.listing.listing import Listing

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.content_range import parse_content_range
-from gateway.swr.v1.repos_pb2 import ContentRange
+from gateway.core.content_range import ContentRange, parse_content_range
 
 MANY = 999_999_999_999_999_999
 NUMBERS = st.integers(0, MANY)

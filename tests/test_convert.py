@@ -12,9 +12,11 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.core.convert import MAX_ROWS, PageConverter, SerializedPage, Steps
+from gateway.core.content_range import encode_content_range
+from gateway.core.convert import MAX_ROWS, PageConverter, Steps
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
+from gateway.core.pages import SerializedPage
 from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
 from steps import run
 
@@ -71,9 +73,7 @@ def whole(converter: PageConverter, body: bytes, content_range: str | None, page
 
 def row_by_row(converter: PageConverter, body: bytes, content_range: str | None, page: Page) -> ListReposResponse:
     rows, _ = run(converter.convert_rows(body, content_range, page))
-    response = ListReposResponse(
-        repos=[ListReposResponse.FromString(field).repos[0] for field in rows.fields], content_range=rows.position
-    )
+    response = ListReposResponse.FromString(b"".join(rows.fields) + encode_content_range(rows.position))
     assert rows.page == page
     assert rows.identities == [(repo.namespace, repo.name, repo.domain_name, repo.path) for repo in response.repos]
     return response

@@ -11,7 +11,8 @@ from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.convert import PageConverter, encode_content_range
+from gateway.core.content_range import encode_content_range
+from gateway.core.convert import PageConverter
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.swr.v1.repos_pb2 import ContentRange, ListReposResponse, Repo
@@ -86,7 +87,9 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 KNOWN = st.fixed_dictionaries({}, optional={field: st.none() | values for field, values in FIELDS.items()})
-UNKNOWN = st.dictionaries(UNICODE.filter(lambda key: key not in FIELDS), VALUES, max_size=3)
+# Hypothesis draws from the texts of the code under test too, where these two make an error of a row.
+TELLING = {*FIELDS, "errorCode", "error_code"}
+UNKNOWN = st.dictionaries(UNICODE.filter(lambda key: key not in TELLING), VALUES, max_size=3)
 ROWS = st.builds(lambda unknown, known: {**unknown, **known}, UNKNOWN, KNOWN)
 PAGES = st.lists(ROWS, max_size=4)
 

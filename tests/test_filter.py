@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from google.rpc import code_pb2
 
+from gateway.core import filter as filters
 from gateway.core.errors import GatewayError, Violation
 from gateway.core.filter import (
     Dialect,
     Page,
     RepoQuery,
     encode_query,
+    read_list_message,
     read_list_request,
     read_stream_request,
     request_target,
@@ -339,3 +341,20 @@ def test_a_single_violation_is_the_message() -> None:
     with pytest.raises(GatewayError) as raised:
         read_list_request(ListReposRequest(offset=0, limit=1001))
     assert raised.value.message == "limit must be from 1 to 1000"
+
+
+def test_the_memory_of_requests_is_bounded_in_number_and_size() -> None:
+    remembered = filters._read_and_remember.cache_info
+    for number in range(5000):
+        read_list_message(ListReposRequest(filter=RepoFilter(name=f"r-{number}")).SerializeToString())
+    assert remembered().currsize == 1024
+    for size, is_remembered in ((2048, True), (2049, False)):
+        before = remembered().misses
+        assert read_list_message(unknown_field(size)) == NOTHING
+        assert remembered().misses == before + is_remembered
+
+
+def unknown_field(size: int) -> bytes:
+    """Return a message of so many bytes that no field of ours is in."""
+    content = b"x" * (size - 3)
+    return b"\x7a" + bytes((len(content) & 0x7F | 0x80, len(content) >> 7)) + content

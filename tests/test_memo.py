@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.memo import ENTRY_OVERHEAD, MAX_ROW_BYTES, PageMemo, RowMemo
+from gateway.core.filter import Page
+from gateway.core.memo import ENTRY_OVERHEAD, MAX_ROW_BYTES, PageMemo, PageSource, RowMemo
+from gateway.core.pages import SerializedPage
 
 A, B, C, D = b'{"name":"a"}', b'{"name":"b"}', b'{"name":"c"}', b'{"name":"d"}'
 ROW_COST = len(A) + len(A) + ENTRY_OVERHEAD
@@ -16,6 +18,14 @@ def field_of(row: bytes) -> bytes:
     return row.upper()
 
 
+def source(body: bytes) -> PageSource:
+    return PageSource(body, None, None)
+
+
+def reply_of(body: bytes) -> SerializedPage:
+    return SerializedPage(field_of(body), len(body))
+
+
 def remember(memo: RowMemo, *rows: bytes) -> None:
     memo.remember(list(rows), [field_of(row) for row in rows])
 
@@ -23,7 +33,7 @@ def remember(memo: RowMemo, *rows: bytes) -> None:
 def test_an_empty_memory_finds_nothing() -> None:
     assert RowMemo(PLENTY).find([A, B]) == [None, None]
     assert RowMemo(PLENTY).find([]) == []
-    assert PageMemo(PLENTY).find(A) is None
+    assert PageMemo(PLENTY).find(source(A)) is None
 
 
 def test_rows_are_found_in_the_order_of_the_question() -> None:
@@ -38,11 +48,13 @@ def test_nothing_to_remember_is_fine() -> None:
     assert memo.find([A]) == [None]
 
 
-def test_a_page_is_found_by_its_text() -> None:
+def test_a_page_is_found_by_all_that_its_reply_is_made_of() -> None:
     memo = PageMemo(PLENTY)
-    memo.remember(A, (1, b"page"))
-    assert memo.find(A) == (1, b"page")
-    assert memo.find(B) is None
+    memo.remember(PageSource(A, "0-1/5", Page(0, 1)), reply_of(A))
+    assert memo.find(PageSource(A, "0-1/5", Page(0, 1))) == reply_of(A)
+    assert memo.find(PageSource(B, "0-1/5", Page(0, 1))) is None
+    assert memo.find(PageSource(A, "0-1/6", Page(0, 1))) is None
+    assert memo.find(PageSource(A, "0-1/5", Page(1, 1))) is None
 
 
 def test_a_large_row_is_not_kept_and_its_neighbours_are() -> None:
@@ -60,20 +72,20 @@ def test_of_rows_that_take_more_than_half_of_the_memory_the_last_ones_are_kept()
 
 def test_a_page_that_takes_more_than_half_of_the_memory_is_not_kept() -> None:
     memo = PageMemo(2 * (ENTRY_OVERHEAD + 100))
-    memo.remember(b"x" * 50, (1, b"y" * 51))
-    memo.remember(b"x" * 1000, (1, b""))
-    assert memo.find(b"x" * 50) is None
-    assert memo.find(b"x" * 1000) is None
-    memo.remember(b"x" * 50, (1, b"y" * 50))
-    assert memo.find(b"x" * 50) == (1, b"y" * 50)
+    memo.remember(source(b"x" * 50), SerializedPage(b"y" * 51))
+    memo.remember(source(b"x" * 1000), SerializedPage(b""))
+    assert memo.find(source(b"x" * 50)) is None
+    assert memo.find(source(b"x" * 1000)) is None
+    memo.remember(source(b"x" * 50), SerializedPage(b"y" * 50))
+    assert memo.find(source(b"x" * 50)) == SerializedPage(b"y" * 50)
 
 
 def test_a_memory_of_nothing_keeps_nothing() -> None:
     rows, pages = RowMemo(0), PageMemo(0)
     remember(rows, A)
-    pages.remember(b"", (0, b""))
+    pages.remember(source(b""), SerializedPage(b""))
     assert rows.find([A]) == [None]
-    assert pages.find(b"") is None
+    assert pages.find(source(b"")) is None
 
 
 def test_rows_that_were_asked_for_outlive_those_that_were_not() -> None:
@@ -87,12 +99,11 @@ def test_rows_that_were_asked_for_outlive_those_that_were_not() -> None:
 
 def test_pages_that_were_asked_for_outlive_those_that_were_not() -> None:
     memo = PageMemo(4 * ROW_COST)
-    pages = {body: (1, field_of(body)) for body in (A, B, C, D)}
     for body in (A, B, C):
-        memo.remember(body, pages[body])
-    assert memo.find(A) == pages[A]
-    memo.remember(D, pages[D])
-    assert [memo.find(body) for body in (A, D, B)] == [pages[A], pages[D], None]
+        memo.remember(source(body), reply_of(body))
+    assert memo.find(source(A)) == reply_of(A)
+    memo.remember(source(D), reply_of(D))
+    assert [memo.find(source(body)) for body in (A, D, B)] == [reply_of(A), reply_of(D), None]
 
 
 ROWS = st.binary(min_size=1, max_size=60)
@@ -116,8 +127,8 @@ def test_a_memory_of_pages_returns_what_was_remembered_or_nothing(max_bytes: int
     memo = PageMemo(max_bytes)
     seen: set[bytes] = set()
     for body in bodies:
-        assert memo.find(body) in ({None, (len(body), field_of(body))} if body in seen else {None})
-        memo.remember(body, (len(body), field_of(body)))
+        assert memo.find(source(body)) in ({None, reply_of(body)} if body in seen else {None})
+        memo.remember(source(body), reply_of(body))
         seen.add(body)
         fits = len(body) + len(field_of(body)) + ENTRY_OVERHEAD <= max_bytes // 2
-        assert memo.find(body) == ((len(body), field_of(body)) if fits else None)
+        assert memo.find(source(body)) == (reply_of(body) if fits else None)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.convert import RowPage
+from gateway.core.content_range import ContentRange
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
 from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET
+from gateway.core.pages import RowPage
 from gateway.core.stream import StreamAssembler
 from gateway.listing.prefetching import Fetch, PageReader
 from gateway.swr.v1 import repos_pb2
@@ -49,11 +50,11 @@ class Upstream:
         ]
         return RowPage(wanted, fields, [("n", name, "", "") for name in shown], self._position(wanted, len(shown)))
 
-    def _position(self, wanted: Page, count: int) -> repos_pb2.ContentRange | None:
+    def _position(self, wanted: Page, count: int) -> ContentRange | None:
         if self.total == "nowhere" or (self.total == "rows" and not count):
             return None
         total = self.total if isinstance(self.total, int) else len(self.rows)
-        return repos_pb2.ContentRange(offset=wanted.offset, count=count, total=total)
+        return ContentRange(wanted.offset, count, total)
 
     def read(self, start: int, size: int, ahead: int = 1) -> list[str]:
         """Return the names in all messages, which say where they end."""

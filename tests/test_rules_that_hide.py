@@ -13,11 +13,13 @@ import pytest
 
 from conftest import Connect
 from failures import failure_of
-from gateway.core.convert import PageConverter, RowPage
+from gateway.core.content_range import ContentRange
+from gateway.core.convert import PageConverter
 from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
 from gateway.core.iam_messages import IssuedToken
 from gateway.core.pager import Pager
+from gateway.core.pages import RowPage
 from gateway.core.status import RATE_LIMITED
 from gateway.core.stream import FIRST_MESSAGE_BYTES, StreamAssembler
 from gateway.credentials.iam_token import IamToken
@@ -50,7 +52,7 @@ def numbered(wanted: Page, count: int, total: int | None = None, *, claimed: boo
     """Return a page of repositories that are named by their index."""
     names = [str(wanted.offset + number) for number in range(count)]
     fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in names]
-    position = None if total is None else repos_pb2.ContentRange(offset=wanted.offset, count=count, total=total)
+    position = None if total is None else ContentRange(wanted.offset, count, total)
     return RowPage(wanted, fields, [("n", name, "", "") for name in names], position, claimed)
 
 
@@ -204,7 +206,7 @@ def test_a_cap_is_guessed_once_by_the_first_short_page_that_has_rows(counts: lis
 
 def test_a_message_has_room_for_its_position_within_its_limit() -> None:
     wanted = Page(LARGEST - 99, 100)
-    position = repos_pb2.ContentRange(offset=2**63 - 1, count=2**63 - 1, total=2**63 - 1)
+    position = ContentRange(2**63 - 1, 2**63 - 1, 2**63 - 1)
     for size in (ROOM[0], ROOM[0] + 1, ROOM[0] + 64):
         halves = [b"x" * (size // 2), b"x" * (size - size // 2)]
         rows = RowPage(wanted, halves, [("n", "a", "", ""), ("n", "b", "", "")], position)

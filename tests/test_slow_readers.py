@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.core.convert import RowPage
 from gateway.core.filter import Page
+from gateway.core.pages import RowPage
 from gateway.core.stream import FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.listing import conversions as converting
 from gateway.listing.conversions import Conversions

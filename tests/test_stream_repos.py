@@ -18,9 +18,10 @@ from conftest import Connect
 from failures import Failure, read_failure
 from gateway.client import Client
 from gateway.core import pager
-from gateway.core.convert import RowPage
+from gateway.core.content_range import ContentRange
 from gateway.core.filter import Page
-from gateway.core.rows import Identity
+from gateway.core.pages import RowPage
+from gateway.core.row_decoding import Identity
 from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.listing.prefetching import Fetch, PageReader
 from gateway.server.gateway import Gateway
@@ -621,7 +622,7 @@ def test_of_a_moving_list_nothing_comes_twice_and_nothing_is_missing_that_stayed
             excused.update(set(before[frontier:]) & set(rows[:frontier]))
         frontier = max(frontier, wanted.offset + wanted.limit)
         shown = rows[wanted.offset : wanted.offset + wanted.limit]
-        position = repos_pb2.ContentRange(offset=wanted.offset, count=len(shown), total=len(rows))
+        position = ContentRange(wanted.offset, len(shown), len(rows))
         fields = [Message(repos=[repos_pb2.Repo(name=name)]).SerializeToString() for name in shown]
         return RowPage(wanted, fields, list(map(named_only, shown)), position if total_known else None, total_known)
 

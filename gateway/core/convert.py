@@ -7,68 +7,38 @@ reply only to serialize it, and a row that was converted before is copied from t
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
-import msgspec
-
-from gateway.core.content_range import parse_content_range
+from gateway.core.content_range import ContentRange, encode_content_range, parse_content_range
 from gateway.core.errors import UPSTREAM_RESPONSE_TOO_LARGE, GatewayError
-from gateway.core.filter import MAX_LIMIT, Page
-from gateway.core.json_text import REFUSED, forgiving, read_integer
-from gateway.core.memo import PageMemo, RowMemo
-from gateway.core.rows import Identity, decode_identities, decode_rows, encode_page, encode_row, split_rows
-from gateway.core.wire import encode_length_delimited
-from gateway.swr.v1 import repos_pb2
+from gateway.core.filter import Page
+from gateway.core.json_text import REFUSED, read_integer
+from gateway.core.memo import PageMemo, PageSource, RowMemo
+from gateway.core.pages import RowPage, SerializedPage
+from gateway.core.pieces import decode_in_pieces
+from gateway.core.row_decoding import (
+    Identity,
+    RepoRow,
+    decode_identities,
+    decode_rows,
+    decode_totals,
+    split_rows,
+)
+from gateway.core.row_encoding import encode_page, encode_row
 
 MAX_ROWS = 10_000
-# Work between two breaths of the caller, about a millisecond: rows to encode, and JSON text to decode.
+# Rows to encode between two breaths of the caller: about a millisecond.
 SLICE_ROWS = 200
-SLICE_BYTES = 128 * 1024
 
-_TAG_CONTENT_RANGE = b"\x12"  # content_range of ListReposResponse and of StreamReposResponse
 # Newer answers end each row with the number of matches. One new repository changes it in every row, which must not make
 # the memo forget them all. A row is valid JSON, so this ending can only be its last member.
 _TOTAL_RANGE = re.compile(rb',"total_range":\d{1,18}\}$')
 
-
-class SerializedPage(NamedTuple):
-    """One page as a serialized ListReposResponse, and how many rows it has."""
-
-    message: bytes
-    rows: int = 0
-
-
+Element = TypeVar("Element")
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
-
-
-class _TotalRange(msgspec.Struct):
-    total_range: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_total_ranges = forgiving(msgspec.json.Decoder(list[_TotalRange] | None).decode)
-
-
-@dataclass(frozen=True, slots=True)
-class RowPage:
-    """One page, row by row.
-
-    Attributes:
-        page: The page that was asked for.
-        fields: Each row as a serialized `repos` field, which ListReposResponse and StreamReposResponse share.
-        identities: What tells each row from others.
-        position: Where the page lies among all matches, where that is known.
-        claimed: Whether the upstream says itself that this is the page that was asked for.
-    """
-
-    page: Page
-    fields: list[bytes]
-    identities: list[Identity]
-    position: repos_pb2.ContentRange | None
-    claimed: bool = False
 
 
 class PageConverter:
@@ -96,38 +66,39 @@ class PageConverter:
         Raises:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
-        with _naming(page):
-            count, repos = yield from self._convert_repos(body)
-        position = parse_content_range(content_range, count) or _content_range_from_rows(body, count, page)
-        return SerializedPage(repos + encode_content_range(position), count)
+        source = PageSource(body, content_range, page)
+        converted = self._pages.find(source) if self._pages else None
+        if converted is None:
+            with _naming(page):
+                count, fields = yield from self._encode_page(body)
+                position = yield from _position_of(source, count)
+            converted = SerializedPage(b"".join([*fields, encode_content_range(position)]), count)
+            if self._pages:
+                self._pages.remember(source, converted)
+        return converted
 
     def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
         """Convert one page row by row, for a stream to put together anew.
 
         Arguments and errors are those of `convert`.
         """
+        source = PageSource(body, content_range, page)
         with _naming(page):
-            fields = yield from _convert_known_rows(body, self._rows) if self._rows else _convert_each_row(body)
-        if len(body) > SLICE_BYTES:
-            yield
+            _, fields = yield from self._encode_rows(body)
+            identities = yield from _identities_in(body)
+            position = yield from _position_of(source, len(fields))
         header = parse_content_range(content_range, len(fields))
-        return RowPage(
-            page,
-            fields,
-            decode_identities(body),
-            position=header or _content_range_from_rows(body, len(fields), page),
-            claimed=header is not None and header.offset == page.offset,
-        )
+        return RowPage(page, fields, identities, position, claimed=header is not None and header.offset == page.offset)
 
-    def _convert_repos(self, body: bytes) -> Steps[tuple[int, bytes]]:
-        if self._pages is None or self._rows is None:
-            return (yield from _convert_all_rows(body))
-        converted = self._pages.find(body)
-        if converted is None:
-            fields = yield from _convert_known_rows(body, self._rows)
-            converted = len(fields), b"".join(fields)
-            self._pages.remember(body, converted)
-        return converted
+    def _encode_page(self, body: bytes) -> Steps[tuple[int, list[bytes]]]:
+        if self._rows is None:
+            return (yield from _encode(body, lambda rows: [encode_page(rows)]))
+        return (yield from _copy_known_rows(body, self._rows))
+
+    def _encode_rows(self, body: bytes) -> Steps[tuple[int, list[bytes]]]:
+        if self._rows is None:
+            return (yield from _encode(body, lambda rows: list(map(encode_row, rows))))
+        return (yield from _copy_known_rows(body, self._rows))
 
 
 @contextmanager
@@ -141,53 +112,54 @@ def _naming(page: Page | None) -> Iterator[None]:
         raise
 
 
-def _convert_all_rows(body: bytes) -> Steps[tuple[int, bytes]]:
-    rows = decode_rows(body)
-    _check_count(len(rows))
-    if len(rows) <= SLICE_ROWS:
-        return len(rows), encode_page(rows)
-    parts = []
-    for start in range(0, len(rows), SLICE_ROWS):
-        yield
-        parts.append(encode_page(rows[start : start + SLICE_ROWS]))
-    return len(rows), b"".join(parts)
-
-
-def _convert_each_row(body: bytes) -> Steps[list[bytes]]:
-    rows = decode_rows(body)
-    _check_count(len(rows))
+def _encode(body: bytes, encode: Callable[[list[RepoRow]], list[bytes]]) -> Steps[tuple[int, list[bytes]]]:
+    """Encode all rows; return how many they are, and their fields."""
     fields: list[bytes] = []
-    for start in range(0, len(rows), SLICE_ROWS):
-        if start:
+    count = 0
+    for rows in decode_in_pieces(body, decode_rows):
+        count = _checked(count + len(rows))
+        for start in range(0, len(rows), SLICE_ROWS):
+            if fields:
+                yield
+            fields += encode(rows[start : start + SLICE_ROWS])
+    return count, fields
+
+
+def _copy_known_rows(body: bytes, memo: RowMemo) -> Steps[tuple[int, list[bytes]]]:
+    """Copy the rows that the memo knows, and encode the others; return how many they are, and their fields."""
+    fields: list[bytes] = []
+    for rows in decode_in_pieces(body, _unnumbered(split_rows)):
+        _checked(len(fields) + len(rows))
+        if fields:
             yield
-        fields += map(encode_row, rows[start : start + SLICE_ROWS])
-    return fields
+        fields += yield from _copy_known_piece(rows, len(fields), memo)
+    return len(fields), fields
 
 
-def _convert_known_rows(body: bytes, memo: RowMemo) -> Steps[list[bytes]]:
-    """Copy the rows that the memo knows, and encode the others."""
-    rows = split_rows(body)
-    _check_count(len(rows))
-    if len(rows) > MAX_LIMIT:  # more than anyone can ask for: a breath between two passes over all of them
-        yield
+def _copy_known_piece(rows: list[bytes], first: int, memo: RowMemo) -> Steps[list[bytes]]:
     keys = _memo_keys(rows)
     fields = memo.find(keys)
-    if None in fields:
-        slices = list(_slices([index for index, field in enumerate(fields) if field is None], rows))
-        for indices in slices:
-            if len(slices) > 1:
-                yield
-            array = b"[%b]" % b",".join([rows[index] for index in indices])
-            encoded = [encode_row(row) for row in decode_rows(array, indices)]
-            for index, field in zip(indices, encoded, strict=True):
-                fields[index] = field
-            memo.remember([keys[index] for index in indices], encoded)
+    new = [index for index, field in enumerate(fields) if field is None] if None in fields else []
+    for start in range(0, len(new), SLICE_ROWS):
+        if start:
+            yield
+        indices = new[start : start + SLICE_ROWS]
+        array = b"[%b]" % b",".join([rows[index] for index in indices])
+        encoded = [encode_row(row) for row in decode_rows(array, [first + index for index in indices])]
+        for index, field in zip(indices, encoded, strict=True):
+            fields[index] = field
+        memo.remember([keys[index] for index in indices], encoded)
     return cast("list[bytes]", fields)
 
 
-def _check_count(rows: int) -> None:
+def _unnumbered(decode: Callable[[bytes], list[Element]]) -> Callable[[bytes, Sequence[int]], list[Element]]:
+    return lambda array, _: decode(array)
+
+
+def _checked(rows: int) -> int:
     if rows > MAX_ROWS:
-        raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, detail=f"{rows} rows")
+        raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, detail=f"more than {MAX_ROWS} rows")
+    return rows
 
 
 def _memo_keys(rows: list[bytes]) -> list[bytes]:
@@ -199,34 +171,34 @@ def _memo_keys(rows: list[bytes]) -> list[bytes]:
     return [row.removesuffix(suffix) for row in rows]
 
 
-def _slices(indices: Iterable[int], rows: list[bytes]) -> Iterator[list[int]]:
-    """Group rows into pieces of work of about the same size."""
-    piece: list[int] = []
-    size = 0
-    for index in indices:
-        piece.append(index)
-        size += len(rows[index])
-        if len(piece) == SLICE_ROWS or size >= SLICE_BYTES:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+def _identities_in(body: bytes) -> Steps[list[Identity]]:
+    identities: list[Identity] = []
+    for some in decode_in_pieces(body, _unnumbered(decode_identities)):
+        if identities:
+            yield
+        identities += some
+    return identities
 
 
-def _content_range_from_rows(body: bytes, count: int, page: Page | None) -> repos_pb2.ContentRange | None:
-    """Return the position that rows tell where there is no header: they may carry the number of matches."""
-    if page is None:
-        return None
+def _position_of(source: PageSource, count: int) -> Steps[ContentRange | None]:
+    """Return where a page lies: by its header, else by its rows, which may carry the number of matches."""
+    page, position = source.page, parse_content_range(source.content_range, count)
+    if position is not None or page is None:
+        return position
     try:
-        totals = (read_integer(bytes(row.total_range)) for row in _decode_total_ranges(body) or [])
-        total = next((total for total in totals if total is not None), None)
+        total = yield from _total_in(source.body)
     except REFUSED:  # of a type of its own: nothing to learn here
         return None
-    if total is None or page.offset + count > total:
-        return None
-    return repos_pb2.ContentRange(offset=page.offset, count=count, total=total)
+    return None if total is None or page.offset + count > total else ContentRange(page.offset, count, total)
 
 
-def encode_content_range(position: repos_pb2.ContentRange | None) -> bytes:
-    """Serialize a position as the `content_range` field of a reply; nothing where it is not known."""
-    return b"" if position is None else encode_length_delimited(_TAG_CONTENT_RANGE, position.SerializeToString())
+def _total_in(body: bytes) -> Steps[int | None]:
+    """Return the first number of matches that a row has."""
+    for number, rows in enumerate(decode_in_pieces(body, _unnumbered(decode_totals))):
+        if number:
+            yield
+        totals = (read_integer(row) for row in rows)
+        total = next((total for total in totals if total is not None), None)
+        if total is not None:
+            return total
+    return None

@@ -25,6 +25,8 @@ MAX_LIMIT = 1000
 DEFAULT_PAGE_SIZE = 100
 # The upstream's documents bound namespace and name; category is bounded so that no request line grows without end.
 MAX_CHARACTERS = {"namespace": 64, "name": 128, "category": 128}
+# No valid request without unknown fields is longer.
+MAX_REMEMBERED_BYTES = 2048
 
 _CENTERS = {
     repos_pb2.CENTER_UNSPECIFIED: "self",
@@ -58,6 +60,16 @@ class RepoQuery(NamedTuple):
     page: Page | None
 
 
+def read_list_message(message: bytes) -> RepoQuery:
+    """Read a serialized ListReposRequest, as `read_list_request` does; what is of the usual size is remembered.
+
+    Raises:
+        DecodeError: It is none.
+        GatewayError: INVALID_REQUEST with every violation.
+    """
+    return (_read_and_remember if len(message) <= MAX_REMEMBERED_BYTES else _read_list_message)(message)
+
+
 def read_list_request(request: repos_pb2.ListReposRequest) -> RepoQuery:
     """Check a request for one page and return what it asks for.
 
@@ -80,7 +92,7 @@ def read_stream_request(request: repos_pb2.StreamReposRequest) -> RepoQuery:
     return _query(request.filter, Page(request.start_offset, size))
 
 
-@lru_cache(maxsize=1024)  # callers poll: the same few queries again and again
+@lru_cache(maxsize=1024)
 def request_target(query: RepoQuery, dialect: Dialect) -> str:
     """Return path and query of the upstream request, percent-encoded as the official SDK does it, byte for byte."""
     if dialect is Dialect.QUERY:
@@ -104,6 +116,13 @@ def _plain_target(query: RepoQuery) -> str:
     pairs = [(key, value) for key, value in _clauses(query) if (key, value) != ("center", "self")]
     path = REPOS_PATH if query.center == "self" else SHARED_REPOS_PATH
     return f"{path}?{encode_query(pairs)}" if pairs else path
+
+
+def _read_list_message(message: bytes) -> RepoQuery:
+    return read_list_request(repos_pb2.ListReposRequest.FromString(message))
+
+
+_read_and_remember = lru_cache(maxsize=1024)(_read_list_message)  # callers poll: the same few queries again and again
 
 
 def _query(wanted: repos_pb2.RepoFilter, page: Page | None) -> RepoQuery:

@@ -7,18 +7,22 @@ has changed a bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from gateway.core.filter import Page
+from gateway.core.pages import SerializedPage
 
 # What an entry costs beside its key and value: two object headers and a slot in the dictionary, rounded up.
 ENTRY_OVERHEAD = 200
 # A row with hundreds of tags is rare, and takes the room of dozens of plain ones.
 MAX_ROW_BYTES = 8192
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class _Generations(Generic[Value]):
+class _Generations(Generic[Key, Value]):
     """A dictionary bounded in bytes that needs no bookkeeping on a hit.
 
     When the young generation is full it becomes the old one, and the old one is forgotten; a hit in the old one moves
@@ -27,11 +31,11 @@ class _Generations(Generic[Value]):
 
     def __init__(self, max_bytes: int) -> None:
         self.max_entry_bytes = max_bytes // 2
-        self.young: dict[bytes, Value] = {}
-        self.old: dict[bytes, Value] = {}
+        self.young: dict[Key, Value] = {}
+        self.old: dict[Key, Value] = {}
         self._young_bytes = 0
 
-    def add(self, entries: Iterable[tuple[bytes, Value]], cost: int) -> None:
+    def add(self, entries: Iterable[tuple[Key, Value]], cost: int) -> None:
         if cost > self.max_entry_bytes:
             return
         if self._young_bytes + cost > self.max_entry_bytes:
@@ -48,7 +52,7 @@ class RowMemo:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._generations = _Generations[bytes](max_bytes)
+        self._generations = _Generations[bytes, bytes](max_bytes)
 
     def find(self, rows: list[bytes]) -> list[bytes | None]:
         """Return what is remembered for each row, None where nothing is."""
@@ -59,16 +63,16 @@ class RowMemo:
 
     def remember(self, rows: list[bytes], fields: list[bytes]) -> None:
         """Keep the serialized field of each row, but for rows too large to be worth it."""
-        entries = list(zip(rows, fields, strict=True))
         if max(map(len, rows), default=0) > MAX_ROW_BYTES:
-            entries = [entry for entry in entries if len(entry[0]) <= MAX_ROW_BYTES]
-        cost = sum(len(row) + len(field) + ENTRY_OVERHEAD for row, field in entries)
+            kept = [index for index, row in enumerate(rows) if len(row) <= MAX_ROW_BYTES]
+            rows, fields = [rows[index] for index in kept], [fields[index] for index in kept]
+        cost = sum(map(len, rows)) + sum(map(len, fields)) + len(rows) * ENTRY_OVERHEAD
         if cost > self._generations.max_entry_bytes and len(rows) > 1:
             half = len(rows) // 2
             self.remember(rows[:half], fields[:half])
             self.remember(rows[half:], fields[half:])
         else:
-            self._generations.add(entries, cost)
+            self._generations.add(zip(rows, fields, strict=True), cost)
 
     def _move_up(self, rows: list[bytes], found: list[bytes | None]) -> None:
         old = self._generations.old
@@ -80,25 +84,33 @@ class RowMemo:
         self.remember([row for row, _ in moved], [field for _, field in moved])
 
 
+class PageSource(NamedTuple):
+    """All that a reply is made of: the upstream's JSON and Content-Range, and the page that was asked for."""
+
+    body: bytes
+    content_range: str | None
+    page: Page | None
+
+
 class PageMemo:
-    """Remembers the serialized `repos` fields of a page, and how many they are, by the page's JSON text.
+    """Remembers the reply that was made of a page.
 
     Args:
         max_bytes: Memory for entries.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._generations = _Generations[tuple[int, bytes]](max_bytes)
+        self._generations = _Generations[PageSource, SerializedPage](max_bytes)
 
-    def find(self, body: bytes) -> tuple[int, bytes] | None:
-        """Return the number of rows and their serialized fields, or None where the page is not remembered."""
-        if len(body) > self._generations.max_entry_bytes:
+    def find(self, source: PageSource) -> SerializedPage | None:
+        """Return the reply, or None where it is not remembered."""
+        if len(source.body) > self._generations.max_entry_bytes:
             return None  # not worth the look: it takes a hash of all of it
-        page = self._generations.young.get(body)
-        if page is None and (page := self._generations.old.get(body)) is not None:
-            self.remember(body, page)
-        return page
+        reply = self._generations.young.get(source)
+        if reply is None and (reply := self._generations.old.get(source)) is not None:
+            self.remember(source, reply)
+        return reply
 
-    def remember(self, body: bytes, page: tuple[int, bytes]) -> None:
-        """Keep a page's number of rows and their serialized fields."""
-        self._generations.add([(body, page)], len(body) + len(page[1]) + ENTRY_OVERHEAD)
+    def remember(self, source: PageSource, reply: SerializedPage) -> None:
+        """Keep a reply."""
+        self._generations.add([(source, reply)], len(source.body) + len(reply.message) + ENTRY_OVERHEAD)

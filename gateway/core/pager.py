@@ -10,9 +10,9 @@ In some regions an offset has to be a multiple of the limit, and nothing says in
 
 from __future__ import annotations
 
-from gateway.core.convert import RowPage
 from gateway.core.errors import UPSTREAM_NO_PROGRESS, GatewayError
 from gateway.core.filter import DEFAULT_PAGE_SIZE, Page
+from gateway.core.pages import RowPage
 
 # An offset is an int32.
 MAX_OFFSET = 2**31 - 1

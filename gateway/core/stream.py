@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from gateway.core.convert import RowPage, encode_content_range
+from gateway.core.content_range import encode_content_range
 from gateway.core.filter import Page
 from gateway.core.pager import MAX_OFFSET, Pager
-from gateway.core.rows import Identity
+from gateway.core.pages import RowPage
+from gateway.core.row_decoding import Identity
 from gateway.swr.v1 import repos_pb2
 
 MAX_MESSAGE_BYTES = 2**20

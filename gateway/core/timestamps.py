@@ -1,20 +1,21 @@
 """RFC 3339 text to seconds and nanoseconds.
 
-Not by `datetime` alone, which ends at microseconds: the upstream reports nanoseconds.
+Not by `datetime`, which ends at microseconds: the upstream reports nanoseconds.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
-_RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on both sides of a difference is the cheapest
-# google.protobuf.Timestamp: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z.
-_FIRST_SECOND = -62_135_596_800
-_LAST_SECOND = 253_402_300_799
+from whenever import Instant
+
+# The parser takes more than RFC 3339 has: no seconds, a comma, no colons, and a leap second as the one before it. Only
+# the day of the month is left to it.
+_DATE_AND_TIME = r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_ZONE = r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+_RFC_3339 = re.compile(rf"{_DATE_AND_TIME}(?:\.\d{{1,9}})?{_ZONE}", re.ASCII)
+_TOO_EXACT = re.compile(rf"({_DATE_AND_TIME}\.\d{{9}})\d+({_ZONE})", re.ASCII)
+_NANOSECONDS = 10**9
 
 
 def parse_time(text: str) -> tuple[int, int] | None:
@@ -22,18 +23,12 @@ def parse_time(text: str) -> tuple[int, int] | None:
 
     Digits behind the ninth are dropped.
     """
-    match = _RFC_3339.fullmatch(text)
-    if match is None:
-        return None
-    fraction, sign, hours, minutes = match.groups()
-    try:
-        since = datetime.fromisoformat(text[:19]) - _EPOCH
-    except ValueError:  # the thirtieth of February, or a leap second
-        return None
-    seconds = since.days * 86_400 + since.seconds
-    if sign:
-        east = int(hours) * 3600 + int(minutes) * 60
-        seconds += east if sign == "-" else -east
-        if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+    if not _RFC_3339.fullmatch(text):
+        match = _TOO_EXACT.fullmatch(text)
+        if match is None:
             return None
-    return seconds, int(fraction[:9].ljust(9, "0")) if fraction else 0
+        text = "".join(match.groups())
+    try:
+        return divmod(Instant.parse_iso(text).timestamp(unit="nanosecond"), _NANOSECONDS)
+    except ValueError:  # the thirtieth of February, or before or behind what a Timestamp can hold
+        return None

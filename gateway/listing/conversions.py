@@ -6,9 +6,10 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from gateway.core.convert import PageConverter, RowPage, SerializedPage, Steps
+from gateway.core.convert import PageConverter, Steps
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
+from gateway.core.pages import RowPage, SerializedPage
 from gateway.metrics import Metrics
 from gateway.reliability.timings import Timings
 from gateway.upstream.client import Answer

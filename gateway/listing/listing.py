@@ -15,9 +15,9 @@ from typing import Any
 
 from google.rpc import code_pb2
 
-from gateway.core.convert import SerializedPage
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
+from gateway.core.pages import SerializedPage
 from gateway.core.stream import StreamAssembler
 from gateway.credentials.base import Credential
 from gateway.listing.conversions import Conversions
@@ -142,11 +142,8 @@ class Listing:
 async def _alone(
     load: Callable[[Progress], Coroutine[Any, Any, SerializedPage]], call: Call, deadline: Deadline
 ) -> SerializedPage:
-    progress = Progress(lambda: deadline)
-    try:
-        return await within(deadline, progress, load(progress))
-    finally:
-        call.timings.add(progress.timings)
+    progress = Progress(lambda: deadline, timings=call.timings)
+    return await within(deadline, progress, load(progress))
 
 
 def _is_of_the_upstream(error: GatewayError) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.core.convert import RowPage
 from gateway.core.filter import Page
+from gateway.core.pages import RowPage
 from gateway.core.stream import StreamAssembler
 from gateway.reliability.byte_budget import Share
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.core.convert import RowPage
 from gateway.core.filter import Dialect, Page, RepoQuery, request_target
+from gateway.core.pages import RowPage
 from gateway.listing.conversions import Conversions
 from gateway.listing.fetching import PageFetcher
 from gateway.listing.prefetching import Fetch

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from gateway.core.convert import SerializedPage
+from gateway.core.pages import SerializedPage
 
 # All pages together, in bytes, and what each takes beside its own. A page that takes more than its share is not
 # remembered: to make room for it would take the event loop too long.

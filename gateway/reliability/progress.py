@@ -23,6 +23,7 @@ class Progress:
     Args:
         deadline: Returns until when anybody waits for it, as of now: with those who coalesce, that changes.
         on_pause: Told until when the work pauses, and the failure that it pauses for.
+        timings: Told what the work takes, where that is known to somebody already.
 
     Attributes:
         deadline: As given.
@@ -39,10 +40,11 @@ class Progress:
         self,
         deadline: Callable[[], Deadline],
         on_pause: Callable[[float, GatewayError], None] = _nobody_else_waits,
+        timings: Timings | None = None,
     ) -> None:
         self.deadline = deadline
         self.pause = on_pause
-        self.timings = Timings()
+        self.timings = Timings() if timings is None else timings
         self.waiting_for = CREDENTIAL_UNAVAILABLE
         self.phase = ""
         self.failure: GatewayError | None = None
@@ -63,7 +65,7 @@ async def within(deadline: Deadline, progress: Progress, work: Awaitable[Result]
         GatewayError: The time ended, or the work failed; it tells the attempts.
     """
     try:
-        async with PatientTimeout(deadline.at):
+        with PatientTimeout(deadline.at):
             return await work
     except TimeoutError as timeout:
         error = progress.out_of_time(deadline)

@@ -15,7 +15,8 @@ CATCH_UP = 1.0
 class PatientTimeout:
     """Ends a block at a time, as `asyncio.timeout_at` does; a timer that fires late gives the block a last second.
 
-    An event loop that goes on after a stop finds answers and time-outs due at once, and lets time-outs win.
+    An event loop that goes on after a stop finds answers and time-outs due at once, and lets time-outs win. Every call
+    has two of these, so one is a timer and nothing else.
 
     Args:
         when: On the event loop's clock, in seconds.
@@ -27,22 +28,28 @@ class PatientTimeout:
         TimeoutError: The time was over, raised where the block ends.
     """
 
+    __slots__ = ("_cancelling", "_is_over", "_loop", "_task", "_timer", "was_late", "when")
+
     def __init__(self, when: float) -> None:
         self.when = when
         self.was_late = False
-        self._timeout = asyncio.timeout(None)
+        self._is_over = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_at(self.when, self._end, self.when)
-        await self._timeout.__aenter__()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
+        if self._is_over and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
 
     def stop(self) -> None:
         """Let the block go on for as long as it takes."""
@@ -54,4 +61,5 @@ class PatientTimeout:
             self.was_late = True
             self._timer = self._loop.call_later(CATCH_UP, self._end, now + CATCH_UP)
         else:
-            self._timeout.reschedule(now)
+            self._is_over = True
+            self._task.cancel()

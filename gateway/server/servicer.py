@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from gateway.core.errors import DEADLINE_EXCEEDED, GatewayError
-from gateway.core.filter import read_list_request, read_stream_request
+from gateway.core.filter import RepoQuery, read_list_message, read_stream_request
 from gateway.core.retry import MIN_TIME
 from gateway.core.service import SERVICE_NAME
 from gateway.listing.listing import Listing
@@ -36,9 +36,8 @@ class RepoServicer:
         self._listing = listing
         self._timeout = timeout
 
-    async def list_repos(self, request: repos_pb2.ListReposRequest, context: Context) -> bytes:
+    async def list_repos(self, query: RepoQuery, context: Context) -> bytes:
         """List one page."""
-        query = read_list_request(request)
         call = current_call()
         page = await self._listing.page(query, call, self._deadline(context))
         call.rows = page.rows
@@ -63,7 +62,7 @@ class RepoServicer:
             SERVICE_NAME,
             {
                 "ListRepos": grpc.unary_unary_rpc_method_handler(
-                    self.list_repos, request_deserializer=repos_pb2.ListReposRequest.FromString
+                    self.list_repos, request_deserializer=read_list_message
                 ),
                 "StreamRepos": grpc.unary_stream_rpc_method_handler(
                     self.stream_repos,

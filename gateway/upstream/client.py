@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import aiohttp
 from yarl import URL
@@ -23,8 +22,7 @@ from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A page that arrived whole: the body, decompressed, and the Content-Range header if there was one."""
 
     body: bytes
@@ -117,7 +115,7 @@ class UpstreamClient:
         lease = lease_connection(owner, fresh=fresh)
         attempt = PatientTimeout(asyncio.get_running_loop().time() + self._attempt_timeout)
         try:
-            async with attempt:
+            with attempt:
                 return await self._request(target, headers, secrets, progress, attempt)
         except aiohttp.ClientError as error:
             fault = to_gateway_error(error, progress.phase)
