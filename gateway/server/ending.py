@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
+# Seconds. A caller's clock begins before ours, and cancels the call a moment before ours has run out.
+CLOCK_LEAD = 0.05
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NUMBERS = {code: number for number, code in _CODES.items()}
 
@@ -83,4 +86,4 @@ async def abort(context: Context, error: GatewayError, request_id: str) -> None:
 
 def _is_late(context: Context) -> bool:
     remaining: float | None = context.time_remaining()  # the stubs do not know that a caller may set none
-    return remaining is not None and remaining <= 0
+    return remaining is not None and remaining <= CLOCK_LEAD
