@@ -506,6 +506,17 @@ def remembered(first: bytes, second: bytes) -> tuple[ListReposResponse, int]:
     return drive(converter.convert(second, None, FIRST_HUNDRED))
 
 
+@pytest.mark.parametrize("memo_bytes", [0, 100_000, PLENTY], ids=["no memory", "a memory too small for it", "a memory"])
+def test_a_large_body_comes_as_a_bytearray(memo_bytes: int) -> None:
+    body = rows(5000)
+    converter = PageConverter(memo_bytes)
+    for _ in range(2):
+        assert drive(converter.convert(bytearray(body), None, FIRST_HUNDRED))[0] == convert(body)
+    assert run(converter.convert_rows(bytearray(body), None, FIRST_HUNDRED)) == run(
+        converter.convert_rows(body, None, FIRST_HUNDRED)
+    )
+
+
 def test_a_page_is_remembered() -> None:
     body = rows(5000)
     assert remembered(body, body) == (convert(body), 0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, GatewayError
-from gateway.core.pieces import decode_in_pieces
+from gateway.core.pieces import Body, decode_in_pieces
 from gateway.core.row_decoding import split_rows
 
 SMALL = 16
@@ -30,7 +30,7 @@ def decode(array: bytes, _: Sequence[int]) -> list[Any]:
     return [json.loads(row) for row in split_rows(array)]
 
 
-def pieces(array: bytes, size: int = SMALL) -> list[list[Any]]:
+def pieces(array: Body, size: int = SMALL) -> list[list[Any]]:
     return list(decode_in_pieces(array, decode, size))
 
 
@@ -40,6 +40,7 @@ def test_the_elements_of_all_pieces_are_those_of_the_array(
 ) -> None:
     array = f"{blank}{json.dumps(objects, **style)}{blank}".encode()
     assert [element for piece in pieces(array) for element in piece] == objects
+    assert pieces(bytearray(array)) == pieces(array)
 
 
 @given(st.lists(OBJECTS, min_size=2, max_size=8), st.data())

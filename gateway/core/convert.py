@@ -17,7 +17,7 @@ from gateway.core.filter import Page
 from gateway.core.json_text import REFUSED, read_integer
 from gateway.core.memo import PageMemo, PageSource, RowMemo
 from gateway.core.pages import RowPage, SerializedPage
-from gateway.core.pieces import decode_in_pieces
+from gateway.core.pieces import PIECE_BYTES, Body, decode_in_pieces
 from gateway.core.row_decoding import (
     Identity,
     RepoRow,
@@ -52,7 +52,7 @@ class PageConverter:
         self._pages = PageMemo(memo_bytes // 2) if memo_bytes else None
         self._rows = RowMemo(memo_bytes // 2) if memo_bytes else None
 
-    def convert(self, body: bytes, content_range: str | None, page: Page | None) -> Steps[SerializedPage]:
+    def convert(self, body: Body, content_range: str | None, page: Page | None) -> Steps[SerializedPage]:
         """Convert one page to one reply.
 
         Args:
@@ -66,36 +66,41 @@ class PageConverter:
         Raises:
             GatewayError: UPSTREAM_MALFORMED_RESPONSE or UPSTREAM_RESPONSE_TOO_LARGE.
         """
-        source = PageSource(body, content_range, page)
-        converted = self._pages.find(source) if self._pages else None
-        if converted is None:
-            with _naming(page):
-                count, fields = yield from self._encode_page(body)
-                position = yield from _position_of(source, count)
-            converted = SerializedPage(b"".join([*fields, encode_content_range(position)]), count)
-            if self._pages:
-                self._pages.remember(source, converted)
-        return converted
+        if self._pages is None or len(body) > self._pages.max_body_bytes:
+            return (yield from self._convert(body, content_range, page))
+        source = PageSource(bytes(body), content_range, page)
+        reply = self._pages.find(source)
+        if reply is None:
+            reply = yield from self._convert(*source)
+            self._pages.remember(source, reply)
+        return reply
 
-    def convert_rows(self, body: bytes, content_range: str | None, page: Page) -> Steps[RowPage]:
+    def convert_rows(self, body: Body, content_range: str | None, page: Page) -> Steps[RowPage]:
         """Convert one page row by row, for a stream to put together anew.
 
         Arguments and errors are those of `convert`.
         """
-        source = PageSource(body, content_range, page)
         with _naming(page):
             _, fields = yield from self._encode_rows(body)
             identities = yield from _identities_in(body)
-            position = yield from _position_of(source, len(fields))
+            position = yield from _position_of(body, len(fields), content_range, page)
         header = parse_content_range(content_range, len(fields))
         return RowPage(page, fields, identities, position, claimed=header is not None and header.offset == page.offset)
 
-    def _encode_page(self, body: bytes) -> Steps[tuple[int, list[bytes]]]:
+    def _convert(self, body: Body, content_range: str | None, page: Page | None) -> Steps[SerializedPage]:
+        with _naming(page):
+            count, fields = yield from self._encode_page(body)
+            position = yield from _position_of(body, count, content_range, page)
+        if len(body) > PIECE_BYTES:
+            yield  # to join what is large is a step of its own
+        return SerializedPage(b"".join([*fields, encode_content_range(position)]), count)
+
+    def _encode_page(self, body: Body) -> Steps[tuple[int, list[bytes]]]:
         if self._rows is None:
             return (yield from _encode(body, lambda rows: [encode_page(rows)]))
         return (yield from _copy_known_rows(body, self._rows))
 
-    def _encode_rows(self, body: bytes) -> Steps[tuple[int, list[bytes]]]:
+    def _encode_rows(self, body: Body) -> Steps[tuple[int, list[bytes]]]:
         if self._rows is None:
             return (yield from _encode(body, lambda rows: list(map(encode_row, rows))))
         return (yield from _copy_known_rows(body, self._rows))
@@ -112,7 +117,7 @@ def _naming(page: Page | None) -> Iterator[None]:
         raise
 
 
-def _encode(body: bytes, encode: Callable[[list[RepoRow]], list[bytes]]) -> Steps[tuple[int, list[bytes]]]:
+def _encode(body: Body, encode: Callable[[list[RepoRow]], list[bytes]]) -> Steps[tuple[int, list[bytes]]]:
     """Encode all rows; return how many they are, and their fields."""
     fields: list[bytes] = []
     count = 0
@@ -125,7 +130,7 @@ def _encode(body: bytes, encode: Callable[[list[RepoRow]], list[bytes]]) -> Step
     return count, fields
 
 
-def _copy_known_rows(body: bytes, memo: RowMemo) -> Steps[tuple[int, list[bytes]]]:
+def _copy_known_rows(body: Body, memo: RowMemo) -> Steps[tuple[int, list[bytes]]]:
     """Copy the rows that the memo knows, and encode the others; return how many they are, and their fields."""
     fields: list[bytes] = []
     for rows in decode_in_pieces(body, _unnumbered(split_rows)):
@@ -171,7 +176,7 @@ def _memo_keys(rows: list[bytes]) -> list[bytes]:
     return [row.removesuffix(suffix) for row in rows]
 
 
-def _identities_in(body: bytes) -> Steps[list[Identity]]:
+def _identities_in(body: Body) -> Steps[list[Identity]]:
     identities: list[Identity] = []
     for some in decode_in_pieces(body, _unnumbered(decode_identities)):
         if identities:
@@ -180,19 +185,19 @@ def _identities_in(body: bytes) -> Steps[list[Identity]]:
     return identities
 
 
-def _position_of(source: PageSource, count: int) -> Steps[ContentRange | None]:
+def _position_of(body: Body, count: int, content_range: str | None, page: Page | None) -> Steps[ContentRange | None]:
     """Return where a page lies: by its header, else by its rows, which may carry the number of matches."""
-    page, position = source.page, parse_content_range(source.content_range, count)
+    position = parse_content_range(content_range, count)
     if position is not None or page is None:
         return position
     try:
-        total = yield from _total_in(source.body)
+        total = yield from _total_in(body)
     except REFUSED:  # of a type of its own: nothing to learn here
         return None
     return None if total is None or page.offset + count > total else ContentRange(page.offset, count, total)
 
 
-def _total_in(body: bytes) -> Steps[int | None]:
+def _total_in(body: Body) -> Steps[int | None]:
     """Return the first number of matches that a row has."""
     for number, rows in enumerate(decode_in_pieces(body, _unnumbered(decode_totals))):
         if number:

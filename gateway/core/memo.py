@@ -97,15 +97,17 @@ class PageMemo:
 
     Args:
         max_bytes: Memory for entries.
+
+    Attributes:
+        max_body_bytes: None larger is remembered, so none is worth a look, which takes a hash of all of it.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._generations = _Generations[PageSource, SerializedPage](max_bytes)
+        self.max_body_bytes = self._generations.max_entry_bytes
 
     def find(self, source: PageSource) -> SerializedPage | None:
         """Return the reply, or None where it is not remembered."""
-        if len(source.body) > self._generations.max_entry_bytes:
-            return None  # not worth the look: it takes a hash of all of it
         reply = self._generations.young.get(source)
         if reply is None and (reply := self._generations.old.get(source)) is not None:
             self.remember(source, reply)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from gateway.core.errors import GatewayError
 from gateway.core.row_decoding import is_array
 
 Element = TypeVar("Element")
+# A large one is a bytearray, as it was received: a copy of it takes long, too.
+Body: TypeAlias = bytes | bytearray
 
 # Of JSON text: decoded and encoded in a millisecond or two.
 PIECE_BYTES = 128 * 1024
@@ -26,7 +28,7 @@ _BETWEEN_OBJECTS = re.compile(rb"\}([ \t\r\n]*+,[ \t\r\n]*+)\{")
 
 
 def decode_in_pieces(
-    array: bytes, decode: Callable[[bytes, Sequence[int]], list[Element]], piece_bytes: int = PIECE_BYTES
+    array: Body, decode: Callable[[bytes, Sequence[int]], list[Element]], piece_bytes: int = PIECE_BYTES
 ) -> Iterator[list[Element]]:
     """Decode a JSON array piece by piece; one that is small is a single piece.
 
@@ -43,11 +45,11 @@ def decode_in_pieces(
     """
     opening = _OPENING.match(array) if len(array) > piece_bytes else None
     if opening is None:
-        yield decode(array, range(sys.maxsize))
+        yield decode(bytes(array), range(sys.maxsize))
         return
     start, size, first = opening.end(), piece_bytes, 0
     while cut := _BETWEEN_OBJECTS.search(array, start + size):
-        piece = b"[%b}]" % array[start : cut.start()]
+        piece = b"".join((b"[", array[start : cut.start()], b"}]"))
         try:
             elements = decode(piece, range(first, sys.maxsize))
         except GatewayError:

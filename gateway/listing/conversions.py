@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 from gateway.core.convert import PageConverter, Steps
@@ -53,9 +52,12 @@ class Conversions:
         return await self._run(self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, timings)
 
     async def _run(self, steps: Steps[Result], answer: Answer, timings: Timings) -> Result:
-        lock: AbstractAsyncContextManager[object] = self._one_large if len(answer.body) > LARGE else nullcontext()
-        async with lock:
+        if len(answer.body) <= LARGE:
             return await self._run_steps(steps, timings)
+        async with self._one_large:
+            result = await self._run_steps(steps, timings)
+        await asyncio.sleep(0)  # gRPC is going to copy it
+        return result
 
     async def _run_steps(self, steps: Steps[Result], timings: Timings) -> Result:
         try:

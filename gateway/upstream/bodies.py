@@ -18,8 +18,10 @@ ERROR_BODY_TIMEOUT = 1.0
 _GZIP_NAMES = (["gzip"], ["x-gzip"])  # RFC 9110, section 8.4.1.3: they are the same
 
 
-async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes | bytearray | None:
     """Read a body to its end, or return None once it is larger than the limit, with the rest unread.
+
+    A large one is a bytearray: a copy of 57 MiB holds up an event loop for 30 ms.
 
     Args:
         response: The answer, of a session that does not decompress by itself.
@@ -47,9 +49,11 @@ async def read_error_body(response: aiohttp.ClientResponse, ends: float) -> byte
     now = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(min(ERROR_BODY_TIMEOUT, (ends - now) / 2)):
-            return _join(parts) if await _collect(response, MAX_BODY_BYTES, parts) else b""
+            if not await _collect(response, MAX_BODY_BYTES, parts):
+                return b""
     except (aiohttp.ClientError, GatewayError, TimeoutError):
-        return _join(parts)
+        pass  # what came until then is the body
+    return bytes(_join(parts))
 
 
 def _append(parts: list[bytes | bytearray], part: bytes, size: int) -> None:
@@ -62,8 +66,8 @@ def _append(parts: list[bytes | bytearray], part: bytes, size: int) -> None:
         parts[:] = [bytearray().join((*parts, part))]
 
 
-def _join(parts: list[bytes | bytearray]) -> bytes:
-    return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+def _join(parts: list[bytes | bytearray]) -> bytes | bytearray:
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _collect(response: aiohttp.ClientResponse, limit: int, parts: list[bytes | bytearray]) -> bool:

@@ -25,7 +25,7 @@ from gateway.upstream.tls import UpstreamTls
 class Answer(NamedTuple):
     """A page that arrived whole: the body, decompressed, and the Content-Range header if there was one."""
 
-    body: bytes
+    body: bytes | bytearray
     content_range: str | None
 
 

@@ -89,4 +89,4 @@ async def _read_token(response: aiohttp.ClientResponse) -> IssuedToken:
     body = await read_at_most(response, MAX_BODY_BYTES) if response.status == HTTPStatus.CREATED else None
     if body is None:
         raise GatewayError(UPSTREAM_MALFORMED_RESPONSE, message=NO_TOKEN, http_status=response.status, phase="body")
-    return read_issued_token(response.headers.get(SUBJECT_TOKEN_HEADER, ""), body, time.time())
+    return read_issued_token(response.headers.get(SUBJECT_TOKEN_HEADER, ""), bytes(body), time.time())
