@@ -304,7 +304,7 @@ async def test_one_too_many_is_told_when_to_come_again_and_does_not_go_upstream(
         assert [await call for call in calls] == [repos_pb2.ListReposResponse()] * 2
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED")
     assert dict(failure.info.metadata) == {"phase": "queue"}
-    assert failure.trailers["grpc-retry-pushback-ms"] == "1000"
+    assert failure.trailers["grpc-retry-pushback-ms"] == "-1"
     retry, quota = failure.details["RetryInfo"], failure.details["QuotaFailure"]
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert isinstance(quota, error_details_pb2.QuotaFailure)

@@ -145,7 +145,7 @@ async def test_the_upstreams_error_arrives_whole(connect: Connect, upstream: Scr
         "attempts": "1",
     }
     assert list(failure.details) == ["ErrorInfo", "RetryInfo", "QuotaFailure", "RequestInfo"]
-    assert failure.trailers["grpc-retry-pushback-ms"] == "7000"
+    assert failure.trailers["grpc-retry-pushback-ms"] == "-1"
     assert failure.trailers["x-request-id"] == "mine"
     assert 'request_id: "mine"\nserving_data: "up-1"' in str(failure.details["RequestInfo"])
 

@@ -79,7 +79,7 @@ def test_a_failure_with_everything_says_everything_once() -> None:
     metadata = {"httpStatus": "403", "upstreamCode": "SVCSTG.SWR.4031042", "phase": "body"}
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromMilliseconds(2500)
-    assert status.pushback_ms == 2500
+    assert status.pushback_ms == -1
     assert unpacked(status) == [
         error_details_pb2.ErrorInfo(reason="TEST_EXHAUSTED", domain="gateway.swr.v1", metadata=metadata),
         error_details_pb2.BadRequest(
@@ -194,6 +194,21 @@ def test_the_time_to_wait_is_told_in_both_ways(seconds: float, pushback_ms: int)
     assert retry.retry_delay.ToNanoseconds() == round(seconds * 1e9)
 
 
+@pytest.mark.parametrize("code", sorted({*code_pb2.Code.values()} - {code_pb2.OK, code_pb2.UNAVAILABLE}))
+def test_only_unavailable_has_a_pushback_that_clients_would_retry_after(code: int) -> None:
+    cause = Cause(code, "TEST_WAIT", "wait", retry_delay=1.0)
+    status = to_rpc_status(GatewayError(cause), REQUEST_ID)
+    assert status.pushback_ms == -1
+    assert "RetryInfo" in names(status)
+
+
+@pytest.mark.parametrize("cause", [FAILED, EXHAUSTED, UPSTREAM_TIMEOUT], ids=lambda cause: cause.reason)
+def test_what_the_gateway_has_retried_is_not_to_be_retried(cause: Cause) -> None:
+    error = GatewayError(cause, retry_delay=1.0)
+    error.attempts = 2
+    assert to_rpc_status(error, REQUEST_ID).pushback_ms == -1
+
+
 @pytest.mark.parametrize(("remaining", "pushback_ms"), [(None, 2000), (2.1, 2000), (2.0, -1), (0.0, -1)])
 def test_a_wait_past_the_callers_deadline_is_no_advice(remaining: float | None, pushback_ms: int) -> None:
     status = to_rpc_status(GatewayError(UPSTREAM_TIMEOUT, retry_delay=2.0), REQUEST_ID, remaining)
@@ -239,4 +254,5 @@ def test_any_failure_fits_and_says_what_it_can(error: GatewayError, request_id: 
     for detail in others:
         if isinstance(detail, error_details_pb2.RetryInfo):
             assert status.pushback_ms is not None
-            assert abs(max(detail.retry_delay.ToNanoseconds() / 1e6, 100) - status.pushback_ms) <= 0.5
+            told = max(detail.retry_delay.ToNanoseconds() / 1e6, 100) if status.code == code_pb2.UNAVAILABLE else -1
+            assert abs(told - status.pushback_ms) <= 0.5

@@ -65,14 +65,16 @@ def to_rpc_status(error: GatewayError, request_id: str, remaining: float | None 
 def _pushback(error: GatewayError, remaining: float | None) -> int | None:
     """Return the pushback in milliseconds, -1 for "do not retry", None for none.
 
-    So it is where the gateway has retried by itself: attempts of two layers would multiply.
+    -1 where the gateway has retried by itself, for attempts of two layers would multiply; and for a wait that does not
+    fit. A code other than UNAVAILABLE has no wait here, but in its RetryInfo: grpc-java retries whatever has one,
+    whether the service config lists the code or not.
     """
     delay = error.retry_delay
-    if error.cause.code == code_pb2.UNAVAILABLE and error.attempts > 1:
+    if error.attempts > 1:
         return -1
     if delay is None:
         return None
-    if remaining is not None and delay >= remaining:
+    if error.cause.code != code_pb2.UNAVAILABLE or (remaining is not None and delay >= remaining):
         return -1
     return max(round(delay * 1000), MIN_PUSHBACK_MS)
 
