@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,31 @@ async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstre
         await failure_of(stub.ListRepos(REQUEST))
     (line,) = lines()
     assert (line["reason"], line["upstream_status"]) == ("UPSTREAM_NOT_FOUND", 404)
+
+
+async def test_an_error_of_the_upstreams_has_what_a_ticket_with_the_cloud_must_quote(
+    upstream: ScriptedUpstream, lines: Lines
+) -> None:
+    upstream.play(answer(403, '[{"errorCode":"SVCSTG.SWR.4030001"}]', headers={"X-Request-Id": "up-1"}))
+    async with settled_stub(upstream) as stub:
+        failure = await failure_of(stub.ListRepos(REQUEST))
+    (line,) = lines()
+    assert (line["upstream_code"], line["upstream_request_id"]) == ("SVCSTG.SWR.4030001", "up-1")
+    assert failure.info.metadata["upstreamCode"] == line["upstream_code"]
+
+
+async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
+    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "gateway.upstream.client")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    async with settled_stub(upstream, upstream_url=nobody, retries=0) as stub:
+        await failure_of(stub.ListRepos(REQUEST))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "gateway.upstream.client"]
+    assert line.startswith("no connection to the upstream (connect): ")
+    assert "Connect call failed" in line
+    assert CANARY not in line
 
 
 @pytest.mark.parametrize("kind", ["ListRepos", "StreamRepos"])

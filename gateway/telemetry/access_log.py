@@ -103,6 +103,8 @@ def _outcome(call: Call, code: int, error: GatewayError | None) -> dict[str, Any
         "reason": error.cause.reason if error else "",
         "phase": error.phase if error else "",
         "detail": error.detail if error else "",
+        "upstream_code": error.upstream_code if error else "",
+        "upstream_request_id": error.upstream_request_id if error else "",
         "rows": call.rows,
         "from_cache": call.from_cache.status.value if call.from_cache else "",
     }

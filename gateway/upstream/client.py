@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -20,6 +21,11 @@ from gateway.upstream.connections import KeptConnections, lease_connection
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
+
+_log = logging.getLogger(__name__)
+
+# Phases in which an exception's text is the operating system's or the TLS library's, without filter and headers.
+_CONNECTING = ("dns", "connect", "tls")
 
 
 class Answer(NamedTuple):
@@ -119,6 +125,8 @@ class UpstreamClient:
                 return await self._request(target, headers, secrets, progress, attempt)
         except aiohttp.ClientError as error:
             fault = to_gateway_error(error, progress.phase)
+            if fault.phase in _CONNECTING:
+                _log.debug("no connection to the upstream (%s): %s", fault.phase, error)
             raise (StaleConnectionError(fault.cause, phase=fault.phase) if lease.is_unheard else fault) from error
         except TimeoutError as error:
             kind = HeldUpError if attempt.was_late else StaleConnectionError if lease.is_unheard else GatewayError
