@@ -1,4 +1,4 @@
-"""Work that goes on beside the calls, and says so when it does not."""
+"""Runs tasks beside the calls, and logs the exception that ends one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def begin(what: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            _log.critical("%s: ended by what nobody foresaw; start the gateway again", what, exc_info=error)
+            _log.critical("%s: ended by an unexpected exception; restart the gateway", what, exc_info=error)
 
     task = asyncio.create_task(work)
     task.add_done_callback(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.core.breaker import Breaker, Outcome, Rules, State, Ticket
 ANSWERED, UNAVAILABLE, NOTHING = Outcome.ANSWERED, Outcome.UNAVAILABLE, Outcome.NOTHING
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 START = 1000.0
-RULES = Rules()
+RULES = Rules(window=10.0, least_attempts=20, ratio=0.5)
 # Seconds for which it stays open, but for the tenth that chance adds.
 FIRST, LAST = 5.0, 60.0
 
@@ -70,13 +71,13 @@ def test_it_opens_when_half_of_twenty_or_more_attempts_have_failed(answered: int
 @pytest.mark.parametrize(
     ("rules", "answered", "failed", "state"),
     [
-        pytest.param(Rules(least_attempts=3), 0, 2, CLOSED, id="fewer than the least"),
-        pytest.param(Rules(least_attempts=3), 0, 3, OPEN, id="the least"),
-        pytest.param(Rules(least_attempts=1), 0, 1, OPEN, id="one"),
-        pytest.param(Rules(ratio=1.0), 1, 1000, CLOSED, id="not all"),
-        pytest.param(Rules(ratio=1.0), 0, 20, OPEN, id="all"),
-        pytest.param(Rules(ratio=0.1), 18, 2, OPEN, id="a tenth"),
-        pytest.param(Rules(least_attempts=math.inf), 0, 10_000, CLOSED, id="never"),
+        pytest.param(replace(RULES, least_attempts=3), 0, 2, CLOSED, id="fewer than the least"),
+        pytest.param(replace(RULES, least_attempts=3), 0, 3, OPEN, id="the least"),
+        pytest.param(replace(RULES, least_attempts=1), 0, 1, OPEN, id="one"),
+        pytest.param(replace(RULES, ratio=1.0), 1, 1000, CLOSED, id="not all"),
+        pytest.param(replace(RULES, ratio=1.0), 0, 20, OPEN, id="all"),
+        pytest.param(replace(RULES, ratio=0.1), 18, 2, OPEN, id="a tenth"),
+        pytest.param(replace(RULES, least_attempts=math.inf), 0, 10_000, CLOSED, id="never"),
     ],
 )
 def test_its_rules_tell_how_many_must_fail(rules: Rules, answered: int, failed: int, state: State) -> None:
@@ -88,7 +89,7 @@ def test_its_rules_tell_how_many_must_fail(rules: Rules, answered: int, failed: 
 
 @pytest.mark.parametrize(("later", "state"), [(3599.0, OPEN), (3600.0, CLOSED)])
 def test_its_rules_tell_how_far_back_it_looks(later: float, state: State) -> None:
-    breaker = Breaker(Rules(window=3600.0))
+    breaker = Breaker(replace(RULES, window=3600.0))
     attempt(breaker, UNAVAILABLE, START, times=19)
     attempt(breaker, UNAVAILABLE, START + later)
     assert breaker.state is state

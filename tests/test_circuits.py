@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from gateway.core.tenants import MAX_TENANTS, Tenant, Tenants
 
 ANSWERED, UNAVAILABLE, NOTHING = Outcome.ANSWERED, Outcome.UNAVAILABLE, Outcome.NOTHING
 START = 1000.0
-RULES = Rules()
+RULES = Rules(window=10.0, least_attempts=20, ratio=0.5)
 A, B, C, D = b"a", b"b", b"c", b"d"
 
 
@@ -224,7 +225,7 @@ def test_a_tenants_own_probe_that_is_refused_for_all_is_not_lost() -> None:
 
 
 def test_without_a_circuit_all_is_let_through() -> None:
-    world = World(Rules(least_attempts=math.inf))
+    world = World(replace(RULES, least_attempts=math.inf))
     assert [world.attempt(key, UNAVAILABLE, 1000) for key in (A, B)] == [1000, 1000]
     assert world.state() is State.CLOSED
 

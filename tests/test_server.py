@@ -119,7 +119,7 @@ async def test_work_in_the_background_that_ends_by_itself_is_told_and_harms_no_e
     async with background("the work", work()):
         await until(lambda: bool(caplog.records))
     (record,) = caplog.records
-    assert record.getMessage().startswith("the work: ended by what nobody foresaw")
+    assert record.getMessage().startswith("the work: ended by an unexpected exception")
     assert "ZeroDivisionError: on purpose" in caplog.text
 
 

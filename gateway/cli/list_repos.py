@@ -60,12 +60,16 @@ class _Columns(click.ParamType[tuple[str, ...]]):
 @click.option("--name", default="", help="Part of the name.")
 @click.option("--category", default="", help="Category, exactly.")
 @click.option("--offset", type=_Offset(), help="Index of the first repository, from 0.  [default: 0]")
-@click.option("--limit", type=click.IntRange(1, 1000), help=f"Most repositories to list.  [default: {DEFAULT_LIMIT}]")
+@click.option(
+    "--limit", type=click.IntRange(1, PAGE_SIZE), help=f"Most repositories to list.  [default: {DEFAULT_LIMIT}]"
+)
 @click.option("--all", "everything", is_flag=True, help="List all of them, page by page, with progress on a terminal.")
 @click.option("--resume", type=_Offset(), help="With --all: index of the first repository, where a list broke off.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="How to print them.")
 @click.option("--columns", type=_Columns(), metavar="A,B,...", help="Fields to print, as the protocol names them.")
-@click.option("--deadline", type=DURATION, metavar="DURATION", help="Time for it: 30s by default, with --all no limit.")
+@click.option(
+    "--deadline", type=DURATION, metavar="DURATION", help="Time limit of the command: 30s by default, with --all none."
+)
 @with_callee
 def command(
     callee: Callee,

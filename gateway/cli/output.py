@@ -1,4 +1,4 @@
-"""Standard output that cannot be written to ends a command with one line and exit code 1, whatever it was writing."""
+"""Turns a failed write to standard output into one line on standard error and exit code 1, whatever was written."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ _TOGETHER = (
 @click.option("--secret-key", default="", help="What belongs to --access-key. An invented one: others see flags.")
 @click.option("--security-token", default="", help="What belongs to --access-key if it is a temporary one.")
 @click.option("--username", default="", help="Let in tokens that /v3/auth/tokens issued to this user.")
-@click.option("--password", default="", help="What belongs to --username. An invented one: others see flags.")
+@click.option("--password", default="", help="Password of --username. Invent one: others see flags.")
 @click.option(
-    "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Of issued tokens."
+    "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Life of issued tokens."
 )
 @click.option(
     "--token-dies",

@@ -1,4 +1,4 @@
-"""Text of others, which must not give orders to a terminal: no control character of it reaches one."""
+"""Replaces or escapes control characters in text of others, which must not give orders to a terminal."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ class Rules:
         ratio: Part of them, from 0 to 1, that must have failed.
     """
 
-    window: float = 10.0
-    least_attempts: float = 20
-    ratio: float = 0.5
+    window: float
+    least_attempts: float
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Window:
 
 
 class Breaker:
-    """Counts attempts, not calls. Times are seconds on any one clock that does not go back.
+    """Admits or refuses attempts by how recent ones ended. Times are seconds on any one clock that does not go back.
 
     Args:
         rules: When it opens.

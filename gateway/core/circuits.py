@@ -1,14 +1,14 @@
 """The circuits of an upstream that several tenants share: one for each of them, and one for all.
 
-- What a tenant's own requests meet closes the way for that tenant alone (`Tenant.breaker`).
+- A tenant's own failures open the circuit of that tenant alone (`Tenant.breaker`).
 - The circuit for all opens where two tenants and more fail, and too much fails in all. One tenant's failures count
   there for half of what opens it at the most.
 - Open, it still lets those through whose last request was answered, until one of theirs fails. Of those who have not
-  failed of late, one a second may try, and its answer closes the circuit. Who cuts its own try off decides nothing,
-  and leaves the next one to others.
+  failed of late, one a second may try, and its answer closes the circuit. A tenant that cuts its own try off decides
+  nothing, and leaves the next one to others.
 
-So who is answered is never held up by others, who is new for a second, and an upstream that is down gets one request a
-second. With one tenant there is its own circuit, and nothing else.
+So a tenant that is answered is never held up by others, a new one for a second at the most, and an upstream that is
+down gets one request a second. With one tenant there is its own circuit, and nothing else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Pass(NamedTuple):
 
 
 class Circuits:
-    """Counts attempts, not calls. Times are seconds on any one clock that does not go back.
+    """Admits or refuses a tenant's attempts, by its own circuit and by the one for all.
+
+    Times are seconds on any one clock that does not go back.
 
     Args:
         rules: When a circuit opens.
@@ -52,7 +54,7 @@ class Circuits:
         self._is_open = False
         self._generation = 0
         self._recovered_at = _LONG_AGO
-        # The last that sent a request, failed or probed; and when another than that one did so for the last time.
+        # The last tenant that sent a request, that failed, and that probed; and when any other last sent or failed.
         self._last: Tenant | None = None
         self._last_at = self._others_at = _LONG_AGO
         self._failed: Tenant | None = None

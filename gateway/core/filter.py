@@ -25,7 +25,7 @@ MAX_LIMIT = 1000
 DEFAULT_PAGE_SIZE = 100
 # The upstream's documents bound namespace and name; category is bounded so that no request line grows without end.
 MAX_CHARACTERS = {"namespace": 64, "name": 128, "category": 128}
-# No valid request without unknown fields is longer.
+# The largest request that is remembered: none is larger, but for fields that are not known.
 MAX_REMEMBERED_BYTES = 2048
 
 _CENTERS = {
@@ -51,7 +51,10 @@ class Page(NamedTuple):
 
 
 class RepoQuery(NamedTuple):
-    """A request that has passed every rule. An empty text is no clause; no page means the upstream's first hundred."""
+    """A request that has passed every rule.
+
+    An empty text puts no clause into the filter. Without a page the upstream gives its first hundred repositories.
+    """
 
     center: str
     namespace: str

@@ -46,9 +46,9 @@ _ROUNDING = 1e-6
 
 
 class RetryBudget:
-    """Keeps retries from multiplying the load of an upstream that has too much of it already.
+    """A token bucket that keeps retries from multiplying the load of an upstream in trouble.
 
-    A token bucket: each call puts a tenth of a token in, each second a whole one, and each retry takes one out. So
+    Each call puts a tenth of a token in, each second a whole one, and each retry takes one out. So
     there is no more than one retry to ten calls, but for what lets a service with few calls retry at all.
 
     Args:

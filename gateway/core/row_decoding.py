@@ -19,7 +19,7 @@ from gateway.core.json_text import REFUSED, forgiving, read_integer
 
 Element = TypeVar("Element")
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-# No time is longer, and times are remembered by their text.
+# The longest text that is read as a time: they are remembered by it, and none is longer.
 MAX_TIME_CHARACTERS = 64
 Time = Annotated[str, msgspec.Meta(max_length=MAX_TIME_CHARACTERS)]
 

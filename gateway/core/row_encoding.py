@@ -33,7 +33,7 @@ def encode_row(row: RepoRow) -> bytes:
 
 
 def _fill(repo: repos_pb2.Repo, row: RepoRow) -> None:  # noqa: C901, PLR0912 - a loop over names costs a third more
-    """Empty values are skipped: proto3 does not send them, and a set costs more than a look."""
+    """Set a Repo's fields, but for empty values: proto3 does not send them, and a set costs more than a look."""
     if row.name:
         repo.name = row.name
     if row.category:

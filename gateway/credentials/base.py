@@ -56,9 +56,10 @@ class Credential(AbstractAsyncContextManager["Credential"]):
         """Read files again that changed, if the credential comes from any; may be called from another thread."""
 
     def identity(self, metadata: Mapping[str, str]) -> bytes:
-        """Return whose rights a call has: what is shared or remembered is never given to others.
+        """Return 16 bytes that stand for the credential of a call, and say nothing of the secret.
 
-        It is 16 bytes, and says nothing of the secret. Calls that use the gateway's own credential have the same.
+        They are a part of the key of what is cached and coalesced, so that it is never given to others. Calls that use
+        the gateway's own credential have the same.
         """
         return bytes(IDENTITY_BYTES)
 

@@ -28,7 +28,7 @@ FIRST_WAIT = 1.0
 MAX_WAIT_UNREACHABLE = 30.0
 FIRST_WAIT_REFUSED = 60.0
 MAX_WAIT = 300.0
-# However short a token's life is.
+# Least seconds from the issue of a token to its renewal, however short its life is.
 MIN_RENEWAL_DELAY = 0.5
 
 _log = logging.getLogger(__name__)

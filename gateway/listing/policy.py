@@ -1,4 +1,4 @@
-"""What stands between calls and an upstream that has trouble: one policy for each upstream."""
+"""The limiter, circuits and retry budgets of one upstream, together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identical calls in flight are coalesced: they share the work for one of them (single-flight).
+"""Coalesces identical calls in flight: they share the work for one of them (single-flight).
 
 The work is a task of its own. It lasts as long as its longest waiter, each of whom leaves at its own deadline, or when
 its caller does; it is cancelled when the last one has left, and whoever comes after that starts anew. An error is a

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def _nobody_else_waits(until: float, failure: GatewayError) -> None:
-    """Do nothing: the only waiter has more time than the pause takes, or there would be none."""
+    """Ignore a pause: the only waiter has more time than it takes, or there would be none."""
 
 
 class Progress:
@@ -29,7 +29,7 @@ class Progress:
         deadline: As given.
         pause: As given.
         timings: What the work has taken.
-        waiting_for: What would have to be blamed, were the time over now.
+        waiting_for: The cause of the failure, were the time over now.
         phase: Where in an upstream request the work is.
         failure: Why the last attempt failed.
     """

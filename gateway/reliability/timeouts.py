@@ -1,4 +1,4 @@
-"""A time-out that is not believed when the process itself stood still."""
+"""A time-out that gives one more second where the process itself stood still."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ from gateway.settings.model import Auth, Settings
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
 
-# Of the time that a request may take. With less, as behind a long wait for a token, none might have answered.
+# Part of a request's time that must have passed before its cut-off counts against the upstream: with less, as behind a
+# long wait for a token, none might have answered.
 FAIR_SHARE = 0.5
 
 

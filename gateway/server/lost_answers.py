@@ -1,4 +1,4 @@
-"""Answers whose callers have gone before they were sent: nobody gets them, and nobody is to blame.
+"""Counts answers whose callers had gone before they were sent, and keeps gRPC from logging them as errors.
 
 gRPC logs each with a traceback, as an error of the servicer.
 """

@@ -1,7 +1,7 @@
-"""One call while it is served: whatever happens inside, it is told of once, and its caller gets a status.
+"""Serves one call: records it once, watches how long it waits for its caller, and ends it with a status.
 
-grpc.aio by itself sends an exception's text to the caller, and leaves a caller waiting for ever whose handler raised a
-CancelledError that was not the caller's, or who sent no request.
+grpc.aio by itself sends an exception's text to the caller. It never answers a call that sent no request, nor one whose
+handler raised a CancelledError that was not the caller's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ arrived_with: ContextVar[Metadata] = ContextVar("arrived_with")
 
 # Bytes that gRPC puts before each message.
 PREFIX = 5
-# Seconds for which gRPC may be late to say that a call whose request does not come any more was cancelled.
+# Seconds by which gRPC may be late to cancel a call whose caller has gone without sending a request.
 CANCELLATION_LAG = 0.05
 
 
@@ -55,7 +55,7 @@ class ServedCalls:
 
     Attributes:
         observer: Told of each.
-        waits: Of theirs.
+        waits: How long they wait for their callers.
         draining: Whether they are being ended because the gateway ends.
         streams: How many of them are answered by streams.
     """
@@ -71,7 +71,7 @@ class ServedCalls:
         metrics.watch("messages_waiting_bytes", "How large they are together.", lambda: self.waits.unsent)
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """Return those that run them."""
+        """Return the tasks that run them."""
         return [call.task for call in self.waits.calls]
 
 

@@ -11,7 +11,7 @@ from gateway.core.errors import GATEWAY_DRAINING, GatewayError
 
 
 class StandingCalls:
-    """Ends them when the gateway does: they would hold up a drain for its whole grace."""
+    """Ends watches of health and calls of reflection at a drain, which they would hold up for its whole grace."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

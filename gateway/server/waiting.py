@@ -1,4 +1,4 @@
-"""Calls that wait for their callers: for a request to come, or for a message to be taken. None does so for ever."""
+"""Ends calls whose callers send no request, or take no message, in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables with the gateway's prefix that are not its own: `list`, a caller, reads them.
+"""The variables that `swr-gateway list` reads: with the gateway's prefix, and none of its settings.
 
 None is called like a setting. An environment that a gateway and its callers share must not have a caller show the
 gateway's certificate, or send the gateway's token to whatever it calls.

@@ -55,7 +55,7 @@ def _tracing_problems() -> Iterator[str]:
 
 
 def _sampler_problems() -> Iterator[str]:
-    """Refuse what the library would read as: record everything."""
+    """Refuse a sampler or a ratio that the library does not know: it would record everything."""
     sampler = os.environ.get(_SAMPLER, "")
     if sampler and sampler not in _SAMPLERS:
         yield f"{_SAMPLER}: must be one of {', '.join(_SAMPLERS)}"

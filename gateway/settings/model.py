@@ -96,7 +96,7 @@ class Settings(BaseModel):
         None, description="File with the token of auth=token, read again when it changes."
     )
     access_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The access key of auth=aksk.")
-    secret_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="What auth=aksk signs with.")
+    secret_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The secret key of auth=aksk.")
     security_token: Annotated[SecretStr | None, Unset, HeaderText] = Field(
         None, description="What comes with a temporary access key of auth=aksk."
     )

@@ -100,7 +100,7 @@ def _listener_problems(given: Given) -> Iterator[str]:
 
 
 def _limit_problems(given: Given) -> Iterator[str]:
-    """Refuse what another setting never lets happen. Their defaults give way, so only those that were given can be."""
+    """Refuse a limit that another setting never lets come into play. Defaults give way, so only given ones can be."""
     settings = given.settings
     if given.knows("attempt_timeout", "timeout") and settings.attempt_timeout > settings.timeout:
         yield (
@@ -115,7 +115,7 @@ def _limit_problems(given: Given) -> Iterator[str]:
 
 
 def _exposed_callers(given: Given) -> Iterator[str]:
-    """Refuse what would hand the gateway's power to whoever is on the network."""
+    """Refuse a port that is open to the network without mutual TLS, where calls use the gateway's own credential."""
     settings = given.settings
     if settings.allow_insecure or not given.knows("allow_insecure", "auth", "listen"):
         return

@@ -25,7 +25,7 @@ AT_ONCE = 200.0
 
 
 class Allowance:
-    """So many lines a second, and how many there were too many since the last one.
+    """A rate limit for lines, which counts those that it dropped.
 
     Args:
         now: Seconds, on any clock that does not go back.

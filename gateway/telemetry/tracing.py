@@ -1,4 +1,4 @@
-"""The traces that calls are part of: what the servicer and the fetcher tell of them, and nothing that costs.
+"""The interface of traces, for calls and for requests to the upstream; with versions that record nothing.
 
 Where no exporter is named there are no spans, and a caller's trace goes upstream as it came; the spans are made in
 gateway.telemetry.spans.
