@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.filter import Page
-from gateway.core.memo import ENTRY_OVERHEAD, MAX_ROW_BYTES, PageMemo, PageSource, RowMemo
+from gateway.core.memo import ENTRY_OVERHEAD, MAX_ROW_BYTES, PAGE_OVERHEAD, PageMemo, PageSource, RowMemo
 from gateway.core.pages import SerializedPage
 
 A, B, C, D = b'{"name":"a"}', b'{"name":"b"}', b'{"name":"c"}', b'{"name":"d"}'
@@ -71,11 +71,13 @@ def test_of_rows_that_take_more_than_half_of_the_memory_the_last_ones_are_kept()
 
 
 def test_a_page_that_takes_more_than_half_of_the_memory_is_not_kept() -> None:
-    memo = PageMemo(2 * (ENTRY_OVERHEAD + 100))
+    memo = PageMemo(2 * (PAGE_OVERHEAD + 100))
     memo.remember(source(b"x" * 50), SerializedPage(b"y" * 51))
     memo.remember(source(b"x" * 1000), SerializedPage(b""))
+    memo.remember(PageSource(b"", "0" * 101, None), SerializedPage(b""))
     assert memo.find(source(b"x" * 50)) is None
     assert memo.find(source(b"x" * 1000)) is None
+    assert memo.find(PageSource(b"", "0" * 101, None)) is None
     memo.remember(source(b"x" * 50), SerializedPage(b"y" * 50))
     assert memo.find(source(b"x" * 50)) == SerializedPage(b"y" * 50)
 
@@ -98,7 +100,7 @@ def test_rows_that_were_asked_for_outlive_those_that_were_not() -> None:
 
 
 def test_pages_that_were_asked_for_outlive_those_that_were_not() -> None:
-    memo = PageMemo(4 * ROW_COST)
+    memo = PageMemo(4 * (ROW_COST - ENTRY_OVERHEAD + PAGE_OVERHEAD))
     for body in (A, B, C):
         memo.remember(source(body), reply_of(body))
     assert memo.find(source(A)) == reply_of(A)
@@ -130,5 +132,5 @@ def test_a_memory_of_pages_returns_what_was_remembered_or_nothing(max_bytes: int
         assert memo.find(source(body)) in ({None, reply_of(body)} if body in seen else {None})
         memo.remember(source(body), reply_of(body))
         seen.add(body)
-        fits = len(body) + len(field_of(body)) + ENTRY_OVERHEAD <= max_bytes // 2
+        fits = len(body) + len(field_of(body)) + PAGE_OVERHEAD <= max_bytes // 2
         assert memo.find(source(body)) == (reply_of(body) if fits else None)

@@ -122,7 +122,8 @@ def _encode(body: Body, encode: Callable[[list[RepoRow]], list[bytes]]) -> Steps
     fields: list[bytes] = []
     count = 0
     for rows in decode_in_pieces(body, decode_rows):
-        count = _checked(count + len(rows))
+        count += len(rows)
+        _check_count(count)
         for start in range(0, len(rows), SLICE_ROWS):
             if fields:
                 yield
@@ -134,7 +135,7 @@ def _copy_known_rows(body: Body, memo: RowMemo) -> Steps[tuple[int, list[bytes]]
     """Copy the rows that the memo knows, and encode the others; return how many they are, and their fields."""
     fields: list[bytes] = []
     for rows in decode_in_pieces(body, _unnumbered(split_rows)):
-        _checked(len(fields) + len(rows))
+        _check_count(len(fields) + len(rows))
         if fields:
             yield
         fields += yield from _copy_known_piece(rows, len(fields), memo)
@@ -161,10 +162,9 @@ def _unnumbered(decode: Callable[[bytes], list[Element]]) -> Callable[[bytes, Se
     return lambda array, _: decode(array)
 
 
-def _checked(rows: int) -> int:
+def _check_count(rows: int) -> None:
     if rows > MAX_ROWS:
         raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, detail=f"more than {MAX_ROWS} rows")
-    return rows
 
 
 def _memo_keys(rows: list[bytes]) -> list[bytes]:

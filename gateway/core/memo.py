@@ -13,8 +13,10 @@ from typing import Generic, NamedTuple, TypeVar
 from gateway.core.filter import Page
 from gateway.core.pages import SerializedPage
 
-# What an entry costs beside its key and value: two object headers and a slot in the dictionary, rounded up.
+# What an entry of rows costs beside the bytes of its key and value: two object headers and a slot in the dictionary,
+# rounded up; one of pages has tuples and numbers in both.
 ENTRY_OVERHEAD = 200
+PAGE_OVERHEAD = 600
 # A row with hundreds of tags is rare, and takes the room of dozens of plain ones.
 MAX_ROW_BYTES = 8192
 
@@ -115,4 +117,5 @@ class PageMemo:
 
     def remember(self, source: PageSource, reply: SerializedPage) -> None:
         """Keep a reply."""
-        self._generations.add([(source, reply)], len(source.body) + len(reply.message) + ENTRY_OVERHEAD)
+        size = len(source.body) + len(source.content_range or "") + len(reply.message)
+        self._generations.add([(source, reply)], size + PAGE_OVERHEAD)
