@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from hypothesis import Phase, settings
 
 from commands import Ended, Run, Start, starter
+from failures import Failure, failure_of
 from gateway.core import breaker
 from gateway.files import reloading
 from gateway.reliability import timeouts
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
+from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import spans
 from gateway.upstream import bodies, session
@@ -44,7 +49,65 @@ reloading.PATIENCE = bodies.ERROR_BODY_TIMEOUT = session.CONNECT_TIMEOUT = iam.T
 # No timer is so late that the gateway must have stood still.
 timeouts.LATE = AGES
 
-Connect = Callable[..., Awaitable[grpc.aio.Channel]]
+# Settings of a test's gateway: one call is one request, and no limit of its own ends it, unless a test gives others.
+PLAIN: dict[str, Any] = {
+    **PATIENT,
+    "auth": "none",
+    "listen": "127.0.0.1:0",
+    "admin_listen": None,
+    "drain_grace": "1s",
+    "retries": 0,
+    "coalesce": False,
+}
+# For tests that ask what operators ask.
+OPERATED = {"admin_listen": "127.0.0.1:0"}
+
+
+@dataclass
+class Served:
+    """A running gateway, as its callers and its operators have it.
+
+    Attributes:
+        gateway: The gateway itself.
+        channel: A channel to it, in plain text.
+    """
+
+    gateway: Gateway
+    channel: Any
+    _gateway_open: AsyncExitStack
+
+    def __post_init__(self) -> None:
+        self.address = self.gateway.addresses[0]
+        self.stub: Any = RepoServiceStub(self.channel)
+        self.health: Any = HealthStub(self.channel)
+
+    def list(self, name: str = "", **options: Any) -> Any:
+        """Begin to list the repositories of a name."""
+        return self.stub.ListRepos(repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(name=name)), **options)
+
+    async def fail(self, name: str = "", **options: Any) -> Failure:
+        """List them, which must fail."""
+        return await failure_of(self.list(name, **options))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric as it stands, summed over the labels that are not given; it stays after the end."""
+        full_name = f"swr_gateway_{name}"
+        collector = self.gateway._metrics.registry._names_to_collectors[full_name]  # no such name is an error, not a 0
+        samples = [sample for family in collector.collect() for sample in family.samples if sample.name == full_name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        """Ask as an operator does, of a gateway that is `OPERATED`; return the status and the text."""
+        url = f"http://{self.gateway.admin_address}{path}"
+        async with aiohttp.request("GET", url) as response:
+            return response.status, await response.text()
+
+    async def drain(self) -> None:
+        """End it now, and not with the test: calls have been told of in all log lines, spans and metrics then."""
+        await self._gateway_open.aclose()
+
+
+Serve = Callable[..., Awaitable[Served]]
 
 
 @pytest.fixture
@@ -55,23 +118,16 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    """Start a gateway with any settings, and open a channel to it."""
+async def serve(upstream: ScriptedUpstream) -> AsyncIterator[Serve]:
+    """Start gateways in front of the upstream, with any settings besides what is plain; they end with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(
-            upstream_url: str, *, channel_options: Sequence[tuple[str, Any]] = (), **given: Any
-        ) -> grpc.aio.Channel:
-            # One call is one request, unless a test wants it otherwise.
-            defaults: dict[str, Any] = {
-                "auth": "none",
-                "listen": "127.0.0.1:0",
-                "admin_listen": None,
-                "drain_grace": "1s",
-            }
-            defaults |= {"retries": 0, "coalesce": False} | PATIENT
-            gateway = await stack.enter_async_context(Gateway(Settings(upstream_url=upstream_url, **defaults | given)))
-            return await stack.enter_async_context(grpc.aio.insecure_channel(gateway.addresses[0], channel_options))
+        async def start(*, channel_options: Sequence[tuple[str, Any]] = (), **given: Any) -> Served:
+            gateway = Gateway(Settings(**{"upstream_url": upstream.url} | PLAIN | given))
+            gateway_open = await stack.enter_async_context(AsyncExitStack())
+            await gateway_open.enter_async_context(gateway)
+            channel = grpc.aio.insecure_channel(gateway.addresses[0], channel_options)
+            return Served(gateway, await stack.enter_async_context(channel), gateway_open)
 
         yield start
 
@@ -86,16 +142,6 @@ async def advance() -> Advance:
 def patient_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a circuit stay open for hours."""
     monkeypatch.setattr(breaker, "FIRST_COOL_DOWN", AGES)
-
-
-@asynccontextmanager
-async def settled_stub(upstream: ScriptedUpstream, **given: object) -> AsyncIterator[Any]:
-    """A stub of a gateway that, when the context ends, has told operators of all calls: in log lines, in spans."""
-    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url} | PATIENT
-    async with Gateway(Settings.model_validate(defaults | given)) as running:
-        channel = grpc.aio.insecure_channel(running.addresses[0])
-        yield RepoServiceStub(channel)
-    await channel.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from conftest import Connect
+from conftest import Serve
 from failures import Failure, failure_of
 from gateway.core.filter import Dialect
 from gateway.core.signature import sign, write_date
@@ -27,7 +27,6 @@ from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import Repository
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import Request, ScriptedUpstream, answer
 
 NAME, SECRET = "AKcanary0815", "SKcanary4711"
@@ -102,9 +101,9 @@ LEGAL = [
 
 @pytest.mark.parametrize("dialect", Dialect)
 @pytest.mark.parametrize("value", LEGAL)
-async def test_whatever_is_asked_for_is_signed_as_it_is_sent(connect: Connect, dialect: Dialect, value: str) -> None:
+async def test_whatever_is_asked_for_is_signed_as_it_is_sent(serve: Serve, dialect: Dialect, value: str) -> None:
     async with locked("other", value) as door:
-        stub = RepoServiceStub(await connect(door.url, **AKSK, dialect=dialect))
+        stub = (await serve(upstream_url=door.url, **AKSK, dialect=dialect)).stub
         wanted = repos_pb2.RepoFilter(namespace="组织 1", name=value, category="linux")
         reply = await stub.ListRepos(repos_pb2.ListReposRequest(filter=wanted, offset=0, limit=10))
     assert [repo.name for repo in reply.repos] == [value]
@@ -112,22 +111,22 @@ async def test_whatever_is_asked_for_is_signed_as_it_is_sent(connect: Connect, d
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-async def test_every_page_of_a_stream_is_signed(connect: Connect, dialect: Dialect) -> None:
+async def test_every_page_of_a_stream_is_signed(serve: Serve, dialect: Dialect) -> None:
     names = [f"r-{number}" for number in range(50)]
     async with locked(*names) as door:
-        stub = RepoServiceStub(await connect(door.url, **AKSK, dialect=dialect))
+        stub = (await serve(upstream_url=door.url, **AKSK, dialect=dialect)).stub
         call = stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
         assert [repo.name async for message in call for repo in message.repos] == names
     assert door.statuses == [200] * 5
 
 
-async def test_a_temporary_key_brings_its_security_token(connect: Connect) -> None:
+async def test_a_temporary_key_brings_its_security_token(serve: Serve) -> None:
     token = "t+/=" * 500
     async with locked(security_token=token) as door:
-        stub = RepoServiceStub(await connect(door.url, **AKSK, security_token=token))
+        stub = (await serve(upstream_url=door.url, **AKSK, security_token=token)).stub
         assert len((await stub.ListRepos(REQUEST)).repos) == 1
         for other in ({}, {"security_token": "other"}):
-            failure = await rejection_of(RepoServiceStub(await connect(door.url, **AKSK, **other)))
+            failure = await rejection_of((await serve(upstream_url=door.url, **AKSK, **other)).stub)
             assert "security token" in failure.message
 
 
@@ -140,9 +139,9 @@ async def test_a_temporary_key_brings_its_security_token(connect: Connect) -> No
     ],
 )
 async def test_what_is_sent_is_what_is_signed(
-    connect: Connect, upstream: ScriptedUpstream, more: dict[str, str], names: str
+    serve: Serve, upstream: ScriptedUpstream, more: dict[str, str], names: str
 ) -> None:
-    stub = RepoServiceStub(await connect(upstream.url, **AKSK, **more))
+    stub = (await serve(**AKSK, **more)).stub
     await stub.ListRepos(repos_pb2.ListReposRequest(filter=repos_pb2.RepoFilter(name="a b/镜")))
     (request,) = upstream.requests
     sent = {name: request.headers[name] for name in names.split(";")}
@@ -157,33 +156,33 @@ async def test_what_is_sent_is_what_is_signed(
     assert "x-auth-token" not in request.headers
 
 
-async def test_the_date_is_that_of_the_request(connect: Connect, upstream: ScriptedUpstream) -> None:
-    stub = RepoServiceStub(await connect(upstream.url, **AKSK))
+async def test_the_date_is_that_of_the_request(serve: Serve, upstream: ScriptedUpstream) -> None:
+    stub = (await serve(**AKSK)).stub
     before = time.time()
     await stub.ListRepos(REQUEST)
     date = upstream.requests[0].headers["x-sdk-date"]
     assert write_date(before) <= date <= write_date(time.time())
 
 
-async def test_a_wrong_secret_is_unauthenticated_after_one_request(connect: Connect) -> None:
+async def test_a_wrong_secret_is_unauthenticated_after_one_request(serve: Serve) -> None:
     async with locked() as door:
-        stub = RepoServiceStub(await connect(door.url, **AKSK | {"secret_key": "wrong"}))
+        stub = (await serve(upstream_url=door.url, **AKSK | {"secret_key": "wrong"})).stub
         assert (await rejection_of(stub)).info.metadata["upstreamCode"] == "APIGW.0301"
         assert door.statuses == [401]
 
 
-async def test_a_signature_that_is_called_expired_is_not_sent_again(connect: Connect) -> None:
+async def test_a_signature_that_is_called_expired_is_not_sent_again(serve: Serve) -> None:
     async with locked() as door:
         door.ahead = 16 * MINUTE
-        failure = await rejection_of(RepoServiceStub(await connect(door.url, **AKSK)))
+        failure = await rejection_of((await serve(upstream_url=door.url, **AKSK)).stub)
         assert "signature expired" in failure.message
         assert door.statuses == [401]
 
 
-async def test_a_key_that_signed_wrongly_five_times_is_locked_for_five_minutes(connect: Connect) -> None:
+async def test_a_key_that_signed_wrongly_five_times_is_locked_for_five_minutes(serve: Serve) -> None:
     async with locked() as door:
-        right = RepoServiceStub(await connect(door.url, **AKSK))
-        wrong = RepoServiceStub(await connect(door.url, **AKSK | {"secret_key": "wrong"}))
+        right = (await serve(upstream_url=door.url, **AKSK)).stub
+        wrong = (await serve(upstream_url=door.url, **AKSK | {"secret_key": "wrong"})).stub
         messages = [(await rejection_of(stub)).message for stub in (*[wrong] * 5, right)]
         assert ["verify" in message for message in messages] == [True] * 5 + [False]
         assert "reach the limit" in messages[-1]
@@ -194,16 +193,14 @@ async def test_a_key_that_signed_wrongly_five_times_is_locked_for_five_minutes(c
         assert len(door.statuses) == 8
 
 
-async def test_a_key_is_never_shown(
-    connect: Connect, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_key_is_never_shown(serve: Serve, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture) -> None:
     def repeat(request: Request) -> bytes:
         told = f"{request.headers['authorization']} {request.headers['x-security-token']}"
         return answer(401, f'{{"error_code": "APIGW.0301", "error_msg": "bad: {told}"}}')
 
     caplog.set_level(logging.DEBUG)
     upstream.play((repeat,))
-    failure = await rejection_of(RepoServiceStub(await connect(upstream.url, **AKSK, security_token="STcanary")))
+    failure = await rejection_of((await serve(**AKSK, security_token="STcanary")).stub)
     assert failure.message.startswith("bad: SDK-HMAC-SHA256 Access=***, ")
     key = AccessKey(NAME, SECRET, "STcanary")
     signer = AccessKeySigner(key, upstream.url)

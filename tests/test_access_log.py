@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import grpc
 import pytest
 
 from certificates import CA, Folder, issue, issue_named, pem_of
-from conftest import settled_stub
+from conftest import Serve
 from failures import failure_of, read_failure
 from gateway.core.errors import UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.trace_context import TraceContext
@@ -25,15 +26,13 @@ from gateway.metrics import Metrics
 from gateway.reliability import timings
 from gateway.reliability.cache import CacheInfo, CacheStatus
 from gateway.server import ending
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import access_log
 from gateway.telemetry.access_log import AccessLog, Allowance
 from gateway.telemetry.call import begin_call
 from gateway.telemetry.tracing import NoTracing, PassedOn
-from patience import HOUR, PATIENT, Advance, Clock
+from patience import HOUR, Advance, Clock
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 LIST = "gateway.swr.v1.RepoService/ListRepos"
@@ -67,11 +66,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: ScriptedUpstream, lines: Lines) -> None:
+@pytest.fixture
+def serve(serve: Serve) -> Serve:
+    """Start a gateway that sends requests again and lets calls share them, as it does by default."""
+    return partial(serve, retries=2, coalesce=True)
+
+
+async def test_a_line_tells_what_a_call_was_and_where_its_time_went(
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines
+) -> None:
     upstream.play(answer(503), page('[{"name":"a"},{"name":"b"}]'))
     metadata = (("x-request-id", "rq-1"), ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST, metadata=metadata)
+    served = await serve()
+    await served.stub.ListRepos(REQUEST, metadata=metadata)
+    await served.drain()
     (line,) = lines()
     times = {name: line.pop(name) for name in ("duration_ms", "upstream_ms", "conversion_ms")}
     assert {name: line[name] for name in line.keys() - {"time", "queue_ms"}} == {
@@ -90,10 +98,11 @@ async def test_a_line_tells_what_a_call_was_and_where_its_time_went(upstream: Sc
     assert times["duration_ms"] >= times["upstream_ms"] + times["conversion_ms"]
 
 
-async def test_a_failure_has_its_reason_and_phase(upstream: ScriptedUpstream, lines: Lines) -> None:
+async def test_a_failure_has_its_reason_and_phase(serve: Serve, upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play((Act.STALL,))
-    async with settled_stub(upstream, retries=0, attempt_timeout="50ms") as stub:
-        await failure_of(stub.ListRepos(REQUEST))
+    served = await serve(retries=0, attempt_timeout="50ms")
+    await failure_of(served.stub.ListRepos(REQUEST))
+    await served.drain()
     (line,) = lines()
     told = {name: line[name] for name in ("code", "reason", "phase", "attempts")}
     assert told == {"code": "UNAVAILABLE", "reason": "UPSTREAM_TIMEOUT", "phase": "headers", "attempts": 1}
@@ -102,46 +111,50 @@ async def test_a_failure_has_its_reason_and_phase(upstream: ScriptedUpstream, li
 
 @pytest.mark.parametrize("coalesce", [True, False])
 async def test_a_call_whose_time_ends_says_where_it_went(
-    upstream: ScriptedUpstream, lines: Lines, advance: Advance, clock: Clock, coalesce: bool
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines, advance: Advance, clock: Clock, coalesce: bool
 ) -> None:
     upstream.play((Act.STALL,))
-    async with settled_stub(upstream, timeout="1h", coalesce=coalesce) as stub:
-        call = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        clock.now += HOUR
-        advance(HOUR)
-        await failure_of(call)
+    served = await serve(timeout="1h", coalesce=coalesce)
+    call = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    clock.now += HOUR
+    advance(HOUR)
+    await failure_of(call)
+    await served.drain()
     (line,) = lines()
     assert (line["reason"], line["upstream_ms"]) == ("UPSTREAM_TIMEOUT", HOUR * 1000)
 
 
-async def test_an_error_of_the_upstreams_has_its_status(upstream: ScriptedUpstream, lines: Lines) -> None:
+async def test_an_error_of_the_upstreams_has_its_status(serve: Serve, upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play(answer(404))
-    async with settled_stub(upstream) as stub:
-        await failure_of(stub.ListRepos(REQUEST))
+    served = await serve()
+    await failure_of(served.stub.ListRepos(REQUEST))
+    await served.drain()
     (line,) = lines()
     assert (line["reason"], line["upstream_status"]) == ("UPSTREAM_NOT_FOUND", 404)
 
 
 async def test_an_error_of_the_upstreams_has_what_a_ticket_with_the_cloud_must_quote(
-    upstream: ScriptedUpstream, lines: Lines
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines
 ) -> None:
     upstream.play(answer(403, '[{"errorCode":"SVCSTG.SWR.4030001"}]', headers={"X-Request-Id": "up-1"}))
-    async with settled_stub(upstream) as stub:
-        failure = await failure_of(stub.ListRepos(REQUEST))
+    served = await serve()
+    failure = await failure_of(served.stub.ListRepos(REQUEST))
+    await served.drain()
     (line,) = lines()
     assert (line["upstream_code"], line["upstream_request_id"]) == ("SVCSTG.SWR.4030001", "up-1")
     assert failure.info.metadata["upstreamCode"] == line["upstream_code"]
 
 
 async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
-    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "gateway.upstream.client")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    async with settled_stub(upstream, upstream_url=nobody, retries=0) as stub:
-        await failure_of(stub.ListRepos(REQUEST))
+    served = await serve(upstream_url=nobody, retries=0)
+    await failure_of(served.stub.ListRepos(REQUEST))
+    await served.drain()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "gateway.upstream.client"]
     assert line.startswith("no connection to the upstream (connect): ")
     assert "Connect call failed" in line
@@ -150,17 +163,18 @@ async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
 
 @pytest.mark.parametrize("kind", ["ListRepos", "StreamRepos"])
 async def test_a_malformed_page_has_its_row_and_field_and_the_caller_is_not_told(
-    upstream: ScriptedUpstream, lines: Lines, kind: str
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines, kind: str
 ) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b","size":"sécret"}]'))
-    async with settled_stub(upstream) as stub:
-        if kind == "ListRepos":
-            failure = await failure_of(stub.ListRepos(repos_pb2.ListReposRequest(offset=20, limit=10)))
-        else:
-            stream = stub.StreamRepos(repos_pb2.StreamReposRequest(start_offset=20, page_size=10))
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await stream.read()
-            failure = read_failure(raised.value)
+    served = await serve()
+    if kind == "ListRepos":
+        failure = await failure_of(served.stub.ListRepos(repos_pb2.ListReposRequest(offset=20, limit=10)))
+    else:
+        stream = served.stub.StreamRepos(repos_pb2.StreamReposRequest(start_offset=20, page_size=10))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stream.read()
+        failure = read_failure(raised.value)
+    await served.drain()
     (line,) = lines()
     assert line["detail"] == "page at offset 20: row 1, field size: not an integer"
     assert failure.message == "the upstream's answer is not a list of repositories"
@@ -168,68 +182,77 @@ async def test_a_malformed_page_has_its_row_and_field_and_the_caller_is_not_told
     assert "cret" not in str(line)
 
 
-async def test_a_call_that_its_caller_left_says_how(upstream: ScriptedUpstream, lines: Lines) -> None:
+async def test_a_call_that_its_caller_left_says_how(serve: Serve, upstream: ScriptedUpstream, lines: Lines) -> None:
     upstream.play((Act.STALL,))
     reasons: list[str] = []
-    async with settled_stub(upstream, coalesce=False) as stub:
-        cancelled = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        cancelled.cancel()
-        await upstream.hung_up.wait()
-        # On a busy machine a request takes so long to arrive that the caller's time ends far ahead of the gateway's.
-        while "DEADLINE_EXCEEDED" not in reasons:
-            await failure_of(stub.ListRepos(REQUEST, timeout=0.2))
-            reasons = [line["reason"] for line in lines()]
+    served = await serve(coalesce=False)
+    cancelled = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    cancelled.cancel()
+    await upstream.all_hung_up(1)
+    # On a busy machine a request takes so long to arrive that the caller's time ends far ahead of the gateway's.
+    while "DEADLINE_EXCEEDED" not in reasons:
+        await failure_of(served.stub.ListRepos(REQUEST, timeout=0.2))
+        reasons = [line["reason"] for line in lines()]
+    await served.drain()
     assert reasons[0] == "CALL_CANCELLED"
 
 
 async def test_a_call_that_is_cancelled_a_moment_before_its_deadline_was_late(
-    upstream: ScriptedUpstream, lines: Lines
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines
 ) -> None:
     upstream.play((Act.STALL,))
-    async with settled_stub(upstream, coalesce=False) as stub:
-        arriving = asyncio.ensure_future(upstream.arrived.wait())
-        while not arriving.done():  # on a busy machine the time may end before the request has left
-            call = stub.ListRepos(REQUEST, timeout=ending.CLOCK_LEAD)
-            await asyncio.wait({arriving, asyncio.ensure_future(call.code())}, return_when=asyncio.FIRST_COMPLETED)
-            call.cancel()
+    served = await serve(coalesce=False)
+    arriving = asyncio.ensure_future(upstream.all_arrived(1))
+    while not arriving.done():  # on a busy machine the time may end before the request has left
+        call = served.stub.ListRepos(REQUEST, timeout=ending.CLOCK_LEAD)
+        await asyncio.wait({arriving, asyncio.ensure_future(call.code())}, return_when=asyncio.FIRST_COMPLETED)
+        call.cancel()
+    await served.drain()
     assert {line["reason"] for line in lines()} == {"DEADLINE_EXCEEDED"}
 
 
 async def test_a_call_that_waited_for_its_turn_says_how_long(
-    upstream: ScriptedUpstream, lines: Lines, clock: Clock
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines, clock: Clock
 ) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")), page("[]"))
-    async with settled_stub(upstream, max_in_flight=1, max_queue=1, coalesce=False) as stub:
-        calls = {asyncio.ensure_future(stub.ListRepos(REQUEST))}
-        await upstream.arrived.wait()
-        others = {asyncio.ensure_future(failed) for failed in (stub.ListRepos(REQUEST), stub.ListRepos(REQUEST))}
-        # One of the two waits for its turn where the other one is refused.
-        (refused,), (waiting,) = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-        assert refused.exception()
-        clock.now += 7.0
-        release.set()
-        await asyncio.gather(*calls, waiting)
+    served = await serve(max_in_flight=1, max_queue=1, coalesce=False)
+    calls = {asyncio.ensure_future(served.stub.ListRepos(REQUEST))}
+    await upstream.all_arrived(1)
+    others = {asyncio.ensure_future(served.stub.ListRepos(REQUEST)) for _ in range(2)}
+    # One of the two waits for its turn where the other one is refused.
+    (refused,), (waiting,) = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+    assert refused.exception()
+    clock.now += 7.0
+    release.set()
+    await asyncio.gather(*calls, waiting)
+    await served.drain()
     assert sorted(line.get("queue_ms", 0) for line in lines()) == [0, 0, 7000]
     assert [line.get("attempts") for line in lines()] == [None, 1, 1]
 
 
-async def test_a_stream_is_one_line_for_all_of_its_pages(upstream: ScriptedUpstream, lines: Lines) -> None:
+async def test_a_stream_is_one_line_for_all_of_its_pages(
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines
+) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
-    async with settled_stub(upstream) as stub:
-        async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
-            pass
+    served = await serve()
+    async for _ in served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
+        pass
+    await served.drain()
     (line,) = lines()
     assert (line["method"], line["rows"], line["attempts"]) == ("gateway.swr.v1.RepoService/StreamRepos", 3, 2)
     assert line["conversion_ms"] > 0
 
 
-async def test_a_remembered_page_says_so_and_has_no_attempts(upstream: ScriptedUpstream, lines: Lines) -> None:
+async def test_a_remembered_page_says_so_and_has_no_attempts(
+    serve: Serve, upstream: ScriptedUpstream, lines: Lines
+) -> None:
     upstream.play(page('[{"name":"a"}]'))
-    async with settled_stub(upstream, cache_ttl="1h") as stub:
-        await stub.ListRepos(REQUEST)
-        await stub.ListRepos(REQUEST)
+    served = await serve(cache_ttl="1h")
+    await served.stub.ListRepos(REQUEST)
+    await served.stub.ListRepos(REQUEST)
+    await served.drain()
     first, second = lines()
     assert "from_cache" not in first
     assert second["from_cache"] == "hit"
@@ -237,38 +260,36 @@ async def test_a_remembered_page_says_so_and_has_no_attempts(upstream: ScriptedU
 
 
 async def test_no_line_shows_what_was_asked_for_or_answered(
-    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+    serve: Serve, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     upstream.play(page(f'[{{"name":"{CANARY}"}}]'), answer(400, body=CANARY))
     metadata = (("x-request-id", f"{CANARY} odd"), ("x-auth-token", CANARY), ("tracestate", CANARY))
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST, metadata=metadata)
-        await failure_of(stub.ListRepos(REQUEST, metadata=metadata))
+    served = await serve()
+    await served.stub.ListRepos(REQUEST, metadata=metadata)
+    await failure_of(served.stub.ListRepos(REQUEST, metadata=metadata))
+    await served.drain()
     text = "".join(JsonFormatter().format(record) + ConsoleFormatter().format(record) for record in caplog.records)
     assert text.count("gateway.swr.v1.RepoService/ListRepos") == 4
     assert CANARY not in text
 
 
-async def test_health_checks_are_not_worth_a_line(upstream: ScriptedUpstream, lines: Lines) -> None:
-    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url} | PATIENT
-    async with Gateway(Settings.model_validate(plain)) as running:
-        health: Any = grpc.aio.insecure_channel(running.addresses[0])
-        await health.unary_unary("/grpc.health.v1.Health/Check")(b"")
-    await health.close()
+async def test_health_checks_are_not_worth_a_line(serve: Serve, lines: Lines) -> None:
+    served = await serve()
+    await served.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+    await served.drain()
     assert not lines()
 
 
-async def test_a_caller_with_a_certificate_is_named(upstream: ScriptedUpstream, tmp_path: Path, lines: Lines) -> None:
+async def test_a_caller_with_a_certificate_is_named(serve: Serve, tmp_path: Path, lines: Lines) -> None:
     server, caller = issue("localhost"), issue_named("DNS:a.example", "URI:spiffe://corp/ns/a/sa/b")
     files = Folder(tmp_path / "tls", tls_cert=server.chain, tls_key=server.key, tls_client_ca=pem_of(CA))
     paths = {name: str(files.path(name)) for name in ("tls_cert", "tls_key", "tls_client_ca")}
-    plain = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "upstream_url": upstream.url} | PATIENT
     credentials = grpc.ssl_channel_credentials(pem_of(CA), caller.key, caller.chain)
-    async with Gateway(Settings.model_validate(plain | paths)) as running:
-        port = running.addresses[0].rpartition(":")[2]
-        async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
-            await RepoServiceStub(channel).ListRepos(REQUEST)
+    served = await serve(**paths)
+    async with grpc.aio.secure_channel(f"localhost:{served.address.rpartition(':')[2]}", credentials) as channel:
+        await RepoServiceStub(channel).ListRepos(REQUEST)
+    await served.drain()
     (line,) = lines()
     assert line["caller"] == "spiffe://corp/ns/a/sa/b"
 

@@ -13,32 +13,19 @@ from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz_pb2_grpc import ChannelzStub
 
 from certificates import CA, Pair, issue, pem_of
-from conftest import Connect
+from conftest import Serve
 from failures import failure_of
 from gateway.core.service import SERVICE_NAME
 from gateway.server import options
-from gateway.server.gateway import Gateway
 from gateway.server.options import KEEPALIVE_TIME, server_options
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from http2 import ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, REFUSED_STREAM, Goaway, Kind, peer
-from patience import PATIENT, let_pass
+from patience import let_pass
 from scripted_upstream import ScriptedUpstream, page
 
 REQUEST = repos_pb2.ListReposRequest()
-
-
-def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
-    defaults: dict[str, object] = {
-        "auth": "none",
-        "listen": "127.0.0.1:0",
-        "admin_listen": None,
-        "upstream_url": upstream.url,
-        "drain_grace": "1s",
-        **PATIENT,
-    }
-    return Settings(**defaults | more)
 
 
 # Pings
@@ -50,11 +37,9 @@ def set_least_interval(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> No
     monkeypatch.setattr(options, "_FIXED", tuple(fixed.items()))
 
 
-async def test_who_pings_far_too_often_is_cut_off_and_told_why(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_pings_far_too_often_is_cut_off_and_told_why(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     set_least_interval(monkeypatch, 3_600_000)
-    async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0]) as client:
+    async with peer((await serve()).address) as client:
         for _ in range(10):
             goaway = await client.ping()
             if goaway is not None:
@@ -62,12 +47,10 @@ async def test_who_pings_far_too_often_is_cut_off_and_told_why(
         assert goaway == Goaway(ENHANCE_YOUR_CALM, b"too_many_pings")
 
 
-async def test_who_pings_as_a_proxy_does_is_not_cut_off(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_pings_as_a_proxy_does_is_not_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two strikes are forgiven; a ping after the least interval is none, as it would be with gRPC's own defaults."""
     set_least_interval(monkeypatch, 300)
-    async with Gateway(settings(upstream)) as gateway, peer(gateway.addresses[0]) as client:
+    async with peer((await serve()).address) as client:
         for _ in range(3):
             assert await client.ping() is None
         await let_pass(0.4)
@@ -98,11 +81,8 @@ def test_grpc_knows_all_options() -> None:
 AGE = "grpc.max_connection_age_ms"
 
 
-async def test_a_connection_of_age_ends_with_the_words_of_it(upstream: ScriptedUpstream) -> None:
-    async with (
-        Gateway(settings(upstream, max_connection_age="200ms")) as gateway,
-        peer(gateway.addresses[0]) as client,
-    ):
+async def test_a_connection_of_age_ends_with_the_words_of_it(serve: Serve) -> None:
+    async with peer((await serve(max_connection_age="200ms")).address) as client:
         assert await client.end() == Goaway(NO_ERROR, b"max_age")
 
 
@@ -123,26 +103,21 @@ async def connections(channel: grpc.aio.Channel) -> set[int]:
 
 
 async def test_no_call_fails_when_connections_are_of_age_and_a_long_one_outlives_its_own(
-    upstream: ScriptedUpstream,
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     release = asyncio.Event()
     upstream.play((release, page('[{"name":"late"}]')), page("[]"))
-    given = settings(upstream, max_connection_age="200ms", channelz=True, coalesce=False)
-    async with (
-        Gateway(given) as gateway,
-        grpc.aio.insecure_channel(gateway.addresses[0]) as channel,
-    ):
-        stub = RepoServiceStub(channel)
-        late = stub.StreamRepos(repos_pb2.StreamReposRequest())
-        await upstream.arrived.wait()
-        first = await connections(channel)
-        seen = set(first)
-        while len(seen) < len(first) + 3:
-            seen |= await connections(channel)
-            assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
-        release.set()
-        (message,) = [message async for message in late]
-        assert message.repos[0].name == "late"
+    served = await serve(max_connection_age="200ms", channelz=True)
+    late = served.stub.StreamRepos(repos_pb2.StreamReposRequest())
+    await upstream.all_arrived(1)
+    first = await connections(served.channel)
+    seen = set(first)
+    while len(seen) < len(first) + 3:
+        seen |= await connections(served.channel)
+        assert await served.stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+    release.set()
+    (message,) = [message async for message in late]
+    assert message.repos[0].name == "late"
 
 
 @pytest.mark.parametrize(
@@ -173,20 +148,19 @@ def test_the_grace_of_calls_behind_that_age(given: dict[str, str], milliseconds:
     assert options.get("grpc.max_connection_age_grace_ms") == milliseconds
 
 
-async def test_a_reader_that_stands_still_does_not_keep_a_connection_of_age(upstream: ScriptedUpstream) -> None:
+async def test_a_reader_that_stands_still_does_not_keep_a_connection_of_age(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     upstream.play(page('[{"name":"a"}]'))
-    given = settings(upstream, max_connection_age="100ms", max_connection_age_grace="100ms")
-    async with Gateway(given) as gateway, peer(gateway.addresses[0], window=0) as client:
+    served = await serve(max_connection_age="100ms", max_connection_age_grace="100ms")
+    async with peer(served.address, window=0) as client:
         client.call(f"/{SERVICE_NAME}/StreamRepos", b"")
         assert await client.end() == Goaway(NO_ERROR, b"max_age")
         await client.closed()
 
 
-async def test_a_connection_carries_so_many_calls_at_once(upstream: ScriptedUpstream) -> None:
-    async with (
-        Gateway(settings(upstream, max_concurrent_streams=2)) as gateway,
-        peer(gateway.addresses[0], window=0) as client,
-    ):
+async def test_a_connection_carries_so_many_calls_at_once(serve: Serve) -> None:
+    async with peer((await serve(max_concurrent_streams=2)).address, window=0) as client:
         assert (await client.settings())[MAX_CONCURRENT_STREAMS] == 2
         await client.ping()
         *_, refused = [client.call(f"/{SERVICE_NAME}/ListRepos", b"") for _ in range(3)]
@@ -210,15 +184,15 @@ def test_ports_are_shared_only_where_asked_for(shares_port: bool) -> None:
 # Channelz
 
 
-async def test_channelz_tells_of_connections_where_it_is_on(connect: Connect, upstream: ScriptedUpstream) -> None:
-    channel = await connect(upstream.url, channelz=True)
+async def test_channelz_tells_of_connections_where_it_is_on(serve: Serve) -> None:
+    channel = (await serve(channelz=True)).channel
     await RepoServiceStub(channel).ListRepos(REQUEST)
     reply = await channelz_stub(channel).GetServers(channelz_pb2.GetServersRequest())
     assert any(server.data.calls_succeeded for server in reply.server)
 
 
-async def test_channelz_is_off_unless_asked_for(connect: Connect, upstream: ScriptedUpstream) -> None:
-    stub = channelz_stub(await connect(upstream.url))
+async def test_channelz_is_off_unless_asked_for(serve: Serve) -> None:
+    stub = channelz_stub((await serve()).channel)
     for call in (
         stub.GetServers(channelz_pb2.GetServersRequest()),
         stub.GetTopChannels(channelz_pb2.GetTopChannelsRequest()),
@@ -247,16 +221,13 @@ ALLOWED, STRANGER = issue("good.corp.example"), issue("bad.corp.example")
     ],
 )
 async def test_channelz_is_as_closed_as_the_rest(
-    upstream: ScriptedUpstream, mutual_tls: dict[str, Path], caller: Pair | None, code: grpc.StatusCode
+    serve: Serve, mutual_tls: dict[str, Path], caller: Pair | None, code: grpc.StatusCode
 ) -> None:
-    given = settings(upstream, channelz=True, tls_allowed_sans="good.corp.example", **mutual_tls)
+    served = await serve(channelz=True, tls_allowed_sans="good.corp.example", **mutual_tls)
     pair = (caller.key, caller.chain) if caller else (None, None)
     credentials = grpc.ssl_channel_credentials(pem_of(CA), *pair)
     options = [("grpc.use_local_subchannel_pool", 1)]
-    async with (
-        Gateway(given) as gateway,
-        grpc.aio.secure_channel(gateway.addresses[0], credentials, options) as channel,
-    ):
+    async with grpc.aio.secure_channel(served.address, credentials, options) as channel:
         stub = channelz_stub(channel)
         calls = (
             stub.GetServers(channelz_pb2.GetServersRequest()),

@@ -17,14 +17,13 @@ import pytest
 from google.rpc import error_details_pb2
 
 from commands import Run, Start
-from conftest import Connect
+from conftest import Serve
 from failures import failure_of, read_failure
 from gateway.client import CallError, Client
 from gateway.core.errors import Violation
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_gateway import AT_ONCE, STALL, Break, ScriptedGateway, message, scripted_gateway
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
@@ -137,10 +136,10 @@ BROKEN_ANSWERS: dict[str, tuple[bytes | Act, ...]] = {
 @keeps("never turns a broken answer into an empty list")
 @pytest.mark.parametrize("script", BROKEN_ANSWERS.values(), ids=BROKEN_ANSWERS)
 async def test_a_broken_answer_is_never_an_empty_list(
-    script: tuple[bytes | Act, ...], connect: Connect, upstream: ScriptedUpstream
+    script: tuple[bytes | Act, ...], serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play(script)
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     for request in (repos_pb2.ListReposRequest(), repos_pb2.ListReposRequest(offset=0, limit=10)):
         failure = await failure_of(stub.ListRepos(request))
         assert failure.reason.startswith("UPSTREAM_")
@@ -160,18 +159,18 @@ async def test_a_broken_answer_is_never_an_empty_list(
     ],
 )
 async def test_the_upstreams_own_codes_and_words_arrive(
-    number: int, body: str, code: str, connect: Connect, upstream: ScriptedUpstream
+    number: int, body: str, code: str, serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play(answer(number, body))
-    failure = await failure_of(RepoServiceStub(await connect(upstream.url)).ListRepos(repos_pb2.ListReposRequest()))
+    failure = await failure_of((await serve()).stub.ListRepos(repos_pb2.ListReposRequest()))
     assert (failure.message, failure.info.metadata["upstreamCode"]) == ("told", code)
     assert failure.info.metadata["httpStatus"] == str(number)
 
 
 @keeps("reads `Content-Range` into the reply")
-async def test_the_reply_says_where_it_lies(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_the_reply_says_where_it_lies(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(page('[{"name":"a"}]', {"Content-Range": "20-1/256"}))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     reply = await stub.ListRepos(repos_pb2.ListReposRequest(offset=20, limit=1))
     assert reply.content_range == repos_pb2.ContentRange(offset=20, count=1, total=256)
 
@@ -188,13 +187,13 @@ async def test_the_reply_says_where_it_lies(connect: Connect, upstream: Scripted
     ],
     ids=str,
 )
-async def test_a_stream_that_is_ok_is_whole(faults: Faults, connect: Connect) -> None:
+async def test_a_stream_that_is_ok_is_whole(faults: Faults, serve: Serve) -> None:
     everything = default_repositories(250)
     shown = [
         row for number, row in enumerate(everything[:250], 1) if not faults.hide_every or number % faults.hide_every
     ]
     async with running(make_app(everything, faults)) as url:
-        stub = RepoServiceStub(await connect(url))
+        stub = (await serve(upstream_url=url)).stub
         request = repos_pb2.StreamReposRequest(page_size=100)
         names = [repo.name async for message in stub.StreamRepos(request) for repo in message.repos]
     assert names == [row.record["name"] for row in shown]
@@ -235,10 +234,10 @@ FAILURES = {
 @keeps("and a `RequestInfo`")
 @pytest.mark.parametrize(("asked", "step"), FAILURES.values(), ids=FAILURES)
 async def test_every_failure_says_why_and_which_call_it_was(
-    asked: repos_pb2.ListReposRequest, step: bytes | Act, connect: Connect, upstream: ScriptedUpstream
+    asked: repos_pb2.ListReposRequest, step: bytes | Act, serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play((step,))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     failure = await failure_of(stub.ListRepos(asked, metadata=(("x-request-id", "mine"),)))
     assert (failure.info.domain, failure.details["RequestInfo"].request_id) == ("gateway.swr.v1", "mine")  # type: ignore[attr-defined]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Connect
+from conftest import Serve
 from failures import failure_of
 from gateway.core.content_range import ContentRange
 from gateway.core.convert import PageConverter
@@ -31,7 +31,6 @@ from gateway.reliability.coalescing import Coalescer
 from gateway.reliability.deadline import Deadline
 from gateway.reliability.progress import Progress
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import AGES, HOUR, Advance, Clock
 from scripted_upstream import Act, ScriptedUpstream, page
 from steps import run
@@ -348,10 +347,10 @@ def test_the_memory_of_targets_is_bounded() -> None:
 @pytest.mark.usefixtures("patient_circuit")
 @pytest.mark.parametrize("by_caller", [True, False])
 async def test_a_request_that_was_cut_off_speaks_against_the_upstream_unless_its_caller_did_it(
-    connect: Connect, upstream: ScriptedUpstream, advance: Advance, by_caller: bool
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, by_caller: bool
 ) -> None:
     upstream.play((Act.STALL,))
-    stub: Any = RepoServiceStub(await connect(upstream.url, timeout="1h"))
+    stub: Any = (await serve(timeout="1h")).stub
     calls = [stub.ListRepos(repos_pb2.ListReposRequest()) for _ in range(20)]
     await upstream.all_arrived(20)
     if by_caller:
@@ -369,10 +368,10 @@ async def test_a_request_that_was_cut_off_speaks_against_the_upstream_unless_its
 
 
 async def test_without_time_for_its_answer_no_request_is_sent(
-    connect: Connect, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "MIN_TIME", 2 * HOUR)
-    stub: Any = RepoServiceStub(await connect(upstream.url, timeout="1h", max_in_flight=1, max_queue=0))
+    stub: Any = (await serve(timeout="1h", max_in_flight=1, max_queue=0)).stub
     calls = {asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest()))) for _ in range(2)}
     # The one that finds no turn is refused: then the other one has it.
     (refused,), (left,) = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)

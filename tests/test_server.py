@@ -11,21 +11,18 @@ import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 
-from conftest import Connect
+from conftest import Serve
 from failures import failure_of, read_failure
 from gateway.background import background
 from gateway.core.errors import GatewayError
-from gateway.server.gateway import Gateway
 from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.server.standing import StandingCalls
-from gateway.settings.model import Settings
 from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT, until
+from patience import until
 from scripted_upstream import Act, ScriptedUpstream, page
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -33,39 +30,21 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 REQUEST = repos_pb2.ListReposRequest()
 
 
-def health_stub(channel: grpc.aio.Channel) -> Any:
-    """The library's stubs know no methods."""
-    return HealthStub(channel)
-
-
-def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
-    defaults: dict[str, object] = {
-        "auth": "none",
-        "listen": "127.0.0.1:0",
-        "admin_listen": None,
-        "upstream_url": upstream.url,
-        **PATIENT,
-    }
-    return Settings(**defaults | more)
-
-
 @pytest.mark.parametrize("service", ["", "gateway.swr.v1.RepoService"])
-async def test_health_is_told_for_the_whole_and_for_the_service(
-    connect: Connect, upstream: ScriptedUpstream, service: str
-) -> None:
-    health = health_stub(await connect(upstream.url, auth="passthrough"))
+async def test_health_is_told_for_the_whole_and_for_the_service(serve: Serve, service: str) -> None:
+    health = (await serve(auth="passthrough")).health
     reply = await health.Check(health_pb2.HealthCheckRequest(service=service))
     assert reply.status == SERVING
 
 
-async def test_health_of_an_unknown_service_is_not_found(connect: Connect, upstream: ScriptedUpstream) -> None:
-    health = health_stub(await connect(upstream.url))
+async def test_health_of_an_unknown_service_is_not_found(serve: Serve) -> None:
+    health = (await serve()).health
     failure = await failure_of(health.Check(health_pb2.HealthCheckRequest(service="x")))
     assert failure.code is grpc.StatusCode.NOT_FOUND
 
 
-async def test_health_lists_everything(connect: Connect, upstream: ScriptedUpstream) -> None:
-    health = health_stub(await connect(upstream.url))
+async def test_health_lists_everything(serve: Serve) -> None:
+    health = (await serve()).health
     reply = await health.List(health_pb2.HealthListRequest())  # type: ignore[attr-defined]
     assert {name: status.status for name, status in reply.statuses.items()} == {
         "": SERVING,
@@ -73,34 +52,32 @@ async def test_health_lists_everything(connect: Connect, upstream: ScriptedUpstr
     }
 
 
-async def test_who_watches_is_told_of_the_drain_and_does_not_hold_it_up(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream, drain_grace="1h")) as gateway:
-        channel = grpc.aio.insecure_channel(gateway.addresses[0])
-        watch = health_stub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == SERVING
-    async with channel:
-        assert (await watch.read()).status == NOT_SERVING
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
-            await watch.read()
-        assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
+async def test_who_watches_is_told_of_the_drain_and_does_not_hold_it_up(serve: Serve) -> None:
+    served = await serve(drain_grace="1h")
+    watch = served.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == SERVING
+    await served.drain()
+    assert (await watch.read()).status == NOT_SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await watch.read()
+    assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_who_reflects_without_end_does_not_hold_up_the_drain(upstream: ScriptedUpstream, version: str) -> None:
+async def test_who_reflects_without_end_does_not_hold_up_the_drain(serve: Serve, version: str) -> None:
     request = reflection_pb2.ServerReflectionRequest
-    async with Gateway(settings(upstream, drain_grace="1h")) as gateway:
-        channel: Any = grpc.aio.insecure_channel(gateway.addresses[0])
-        call = channel.stream_stream(
-            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
-            request_serializer=request.SerializeToString,
-            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-        )()
-        await call.write(request(list_services=""))
-        assert (await call.read()).HasField("list_services_response")
-    async with channel:
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
-            await call.read()
-        assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
+    served = await serve(drain_grace="1h")
+    call = served.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=request.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )()
+    await call.write(request(list_services=""))
+    assert (await call.read()).HasField("list_services_response")
+    await served.drain()
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await call.read()
+    assert read_failure(ended.value).reason == "GATEWAY_DRAINING"
 
 
 async def test_a_standing_call_that_begins_behind_the_end_is_ended() -> None:
@@ -124,9 +101,9 @@ async def test_work_in_the_background_that_ends_by_itself_is_told_and_harms_no_e
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_lists_and_describes(connect: Connect, upstream: ScriptedUpstream, version: str) -> None:
+async def test_reflection_lists_and_describes(serve: Serve, version: str) -> None:
     request = reflection_pb2.ServerReflectionRequest
-    channel: Any = await connect(upstream.url)
+    channel: Any = (await serve()).channel
     call = channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=request.SerializeToString,
@@ -142,9 +119,9 @@ async def test_reflection_lists_and_describes(connect: Connect, upstream: Script
     assert (shown["updated_at"], shown["name"], shown["content_range"]) == ("updatedAt", "name", "contentRange")
 
 
-async def test_all_that_is_listed_can_be_described(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_all_that_is_listed_can_be_described(serve: Serve) -> None:
     request = reflection_pb2.ServerReflectionRequest
-    channel: Any = await connect(upstream.url)
+    channel: Any = (await serve()).channel
     method = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=request.SerializeToString,
@@ -156,48 +133,46 @@ async def test_all_that_is_listed_can_be_described(connect: Connect, upstream: S
     assert [reply.HasField("file_descriptor_response") for reply in replies] == [True] * len(names)
 
 
-async def test_reflection_can_be_switched_off(connect: Connect, upstream: ScriptedUpstream) -> None:
-    channel: Any = await connect(upstream.url, reflection=False)
+async def test_reflection_can_be_switched_off(serve: Serve) -> None:
+    channel: Any = (await serve(reflection=False)).channel
     call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter([b""]))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call.read()
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_request_too_large_to_be_one_is_refused(connect: Connect, upstream: ScriptedUpstream) -> None:
-    channel: Any = await connect(upstream.url)
+async def test_a_request_too_large_to_be_one_is_refused(serve: Serve, upstream: ScriptedUpstream) -> None:
+    channel: Any = (await serve()).channel
     call = channel.unary_unary("/gateway.swr.v1.RepoService/ListRepos")
     failure = await failure_of(call(b"\x0a" * (MAX_REQUEST_BYTES + 1)))
     assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert upstream.requests == []
 
 
-async def test_several_addresses_are_served_and_a_socket_file_too(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+async def test_several_addresses_are_served_and_a_socket_file_too(serve: Serve, tmp_path: Path) -> None:
     path = f"unix:{tmp_path}/gateway.sock"
-    async with Gateway(settings(upstream, listen=f"127.0.0.1:0,{path}")) as gateway:
-        assert gateway.addresses[1] == path
-        for address in gateway.addresses:
-            async with grpc.aio.insecure_channel(address) as channel:
-                assert await RepoServiceStub(channel).ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+    addresses = (await serve(listen=f"127.0.0.1:0,{path}")).gateway.addresses
+    assert addresses[1] == path
+    for address in addresses:
+        async with grpc.aio.insecure_channel(address) as channel:
+            assert await RepoServiceStub(channel).ListRepos(REQUEST) == repos_pb2.ListReposResponse()
 
 
-async def test_a_port_in_use_is_not_shared(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream)) as gateway:
-        with pytest.raises(ListenError, match=gateway.addresses[0]):
-            async with Gateway(settings(upstream, listen=gateway.addresses[0])):
-                pass
+async def test_a_port_in_use_is_not_shared(serve: Serve) -> None:
+    address = (await serve()).address
+    with pytest.raises(ListenError, match=address):
+        await serve(listen=address)
 
 
-async def test_a_call_in_flight_outlives_the_drain(upstream: ScriptedUpstream) -> None:
+async def test_a_call_in_flight_outlives_the_drain(serve: Serve, upstream: ScriptedUpstream) -> None:
     release = asyncio.Event()
     upstream.play((release, page('[{"name":"late"}]')))
-    async with Gateway(settings(upstream, drain_grace="1h")) as gateway:
-        channel = grpc.aio.insecure_channel(gateway.addresses[0])
-        call = RepoServiceStub(channel).ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        asyncio.get_running_loop().call_soon(release.set)
-    async with channel:
-        assert (await call).repos[0].name == "late"
+    served = await serve(drain_grace="1h")
+    call = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    asyncio.get_running_loop().call_soon(release.set)
+    await served.drain()
+    assert (await call).repos[0].name == "late"
 
 
 def served_calls() -> set[str]:
@@ -207,42 +182,43 @@ def served_calls() -> set[str]:
 
 
 @pytest.mark.parametrize("turns", range(20))
-async def test_nothing_of_a_call_is_left_when_the_drain_is_cut_short(upstream: ScriptedUpstream, turns: int) -> None:
+async def test_nothing_of_a_call_is_left_when_the_drain_is_cut_short(
+    serve: Serve, upstream: ScriptedUpstream, turns: int
+) -> None:
     """A loop that ends with calls half done prints their tracebacks, wherever the drain stands by then."""
     upstream.play((Act.STALL,))
-    gateway = await Gateway(settings(upstream, drain_grace="1h")).__aenter__()
-    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        call = RepoServiceStub(channel).ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        assert served_calls()
-        leaving = asyncio.create_task(gateway.__aexit__(None, None, None))
-        for _ in range(turns + 1):
-            await asyncio.sleep(0)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        assert not served_calls()
-        assert (await failure_of(call)).reason == "GATEWAY_DRAINING"
+    served = await serve(drain_grace="1h")
+    call = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    assert served_calls()
+    leaving = asyncio.create_task(served.drain())
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not served_calls()
+    assert (await failure_of(call)).reason == "GATEWAY_DRAINING"
 
 
 @pytest.mark.parametrize("turns", range(30))
-async def test_a_start_that_is_cut_short_leaves_nothing(upstream: ScriptedUpstream, turns: int) -> None:
+async def test_a_start_that_is_cut_short_leaves_nothing(serve: Serve, turns: int) -> None:
     """Wherever it stands by then: as Ctrl-C in `demo` does."""
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     before = asyncio.all_tasks()
-    starting = asyncio.create_task(Gateway(settings(upstream)).__aenter__())
+    starting = asyncio.ensure_future(serve())
     for _ in range(turns + 1):
         await asyncio.sleep(0)
     if not starting.cancel():
-        await starting.result().__aexit__(None, None, None)
+        await starting.result().drain()
     await asyncio.wait([starting])
     gc.collect()
     assert (asyncio.all_tasks() - before, told) == (set(), [])
 
 
 async def test_files_are_looked_at_again_although_a_look_failed(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -258,34 +234,31 @@ async def test_files_are_looked_at_again_although_a_look_failed(
             loop.call_soon_threadsafe(looked.set)
 
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
-    async with Gateway(settings(upstream)) as gateway:
-        gateway._file_watch.parts = (Part(),)
-        await looked.wait()
+    (await serve()).gateway._file_watch.parts = (Part(),)
+    await looked.wait()
     assert "files were not looked at" in caplog.text
 
 
-async def test_calls_are_served_during_the_delay_of_the_drain(upstream: ScriptedUpstream) -> None:
-    gateway = await Gateway(settings(upstream, drain_delay="1h")).__aenter__()
-    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        watch = health_stub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == SERVING
-        leaving = asyncio.ensure_future(gateway.__aexit__(None, None, None))
-        assert (await watch.read()).status == NOT_SERVING
-        assert await RepoServiceStub(channel).ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+async def test_calls_are_served_during_the_delay_of_the_drain(serve: Serve) -> None:
+    served = await serve(drain_delay="1h")
+    watch = served.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == SERVING
+    leaving = asyncio.create_task(served.drain())
+    assert (await watch.read()).status == NOT_SERVING
+    assert await served.stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
 
 
 async def test_a_call_that_outlasts_the_grace_is_ended_and_so_is_its_upstream_request(
-    upstream: ScriptedUpstream,
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play((Act.STALL,))
-    async with Gateway(settings(upstream, drain_grace="100ms")) as gateway:
-        channel = grpc.aio.insecure_channel(gateway.addresses[0])
-        call = RepoServiceStub(channel).ListRepos(REQUEST)
-        await upstream.arrived.wait()
-    async with channel:
-        failure = await failure_of(call)
+    served = await serve(drain_grace="100ms")
+    call = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    await served.drain()
+    failure = await failure_of(call)
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_DRAINING")
-    await upstream.hung_up.wait()
+    await upstream.all_hung_up(1)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Connect
+from conftest import Serve
 from failures import Failure, read_failure
 from gateway.client import Client
 from gateway.core import pager
@@ -24,8 +24,6 @@ from gateway.core.pages import RowPage
 from gateway.core.row_decoding import Identity
 from gateway.core.stream import MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.listing.prefetching import Fetch, PageReader
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
@@ -106,11 +104,11 @@ def offsets(upstream: ScriptedUpstream) -> list[int]:
 
 @pytest.mark.parametrize("memo", ["32MiB", "0"], ids=["memo", "no memo"])
 @pytest.mark.parametrize(("size", "latency"), [(1000, 0.0), (100, 0.0), (7, 0.0), (None, 0.001)])
-async def test_all_repositories_come_in_order(connect: Connect, size: int | None, latency: float, memo: str) -> None:
+async def test_all_repositories_come_in_order(serve: Serve, size: int | None, latency: float, memo: str) -> None:
     repositories = default_repositories(700)
     own = [repository.record["name"] for repository in repositories if repository.center == "self"]
     async with running(make_app(repositories, Faults(latency=latency))) as url:
-        stub = RepoServiceStub(await connect(url, row_memo_bytes=memo))
+        stub = (await serve(upstream_url=url, row_memo_bytes=memo)).stub
         messages, failure = await collect(stub.StreamRepos(request(size)))
     assert failure is None
     assert names(messages) == own
@@ -118,9 +116,9 @@ async def test_all_repositories_come_in_order(connect: Connect, size: int | None
     assert {message.content_range.total for message in messages} == {len(own)}
 
 
-async def test_every_message_can_be_resumed_behind(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_every_message_can_be_resumed_behind(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play((Listing(named(50, description="x" * 90_000)),))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     messages, _ = await collect(stub.StreamRepos(request(20)))
     assert len(messages) > 3
     for number, message in enumerate(messages):
@@ -130,10 +128,10 @@ async def test_every_message_can_be_resumed_behind(connect: Connect, upstream: S
 
 @pytest.mark.parametrize(("start", "size", "asked"), [(0, 10, [0, 10, 20]), (20, 10, [20]), (30, 10, [30])])
 async def test_offsets_are_whole_pages_behind_the_start(
-    connect: Connect, upstream: ScriptedUpstream, start: int, size: int, asked: list[int]
+    serve: Serve, upstream: ScriptedUpstream, start: int, size: int, asked: list[int]
 ) -> None:
     upstream.play((Listing(named(25)),))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     messages, failure = await collect(stub.StreamRepos(request(size, start)))
     assert failure is None
     assert names(messages) == [f"r-{number}" for number in range(start, 25)]
@@ -141,29 +139,29 @@ async def test_offsets_are_whole_pages_behind_the_start(
     assert {request.clause("limit") for request in upstream.requests} == {str(size)}
 
 
-async def test_an_empty_list_is_one_message_that_says_so(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_an_empty_list_is_one_message_that_says_so(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play((Listing([]),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request()))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request()))
     assert failure is None
     assert messages == [Message(content_range=repos_pb2.ContentRange())]
 
 
 @pytest.mark.parametrize(("count", "asked"), [(20, [0, 10]), (21, [0, 10, 20]), (10, [0])])
 async def test_a_full_page_at_the_total_is_the_last(
-    connect: Connect, upstream: ScriptedUpstream, count: int, asked: list[int]
+    serve: Serve, upstream: ScriptedUpstream, count: int, asked: list[int]
 ) -> None:
     upstream.play((Listing(named(count)),))
-    messages, _ = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, _ = await collect((await serve()).stub.StreamRepos(request(10)))
     assert len(names(messages)) == count
     assert offsets(upstream) == asked
 
 
 @pytest.mark.parametrize(("count", "asked"), [(20, [0, 10, 20]), (21, [0, 10, 20]), (9, [0])])
 async def test_without_a_total_a_full_page_means_one_more(
-    connect: Connect, upstream: ScriptedUpstream, count: int, asked: list[int]
+    serve: Serve, upstream: ScriptedUpstream, count: int, asked: list[int]
 ) -> None:
     upstream.play((Listing(named(count), content_range=False),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert len(names(messages)) == count
     assert offsets(upstream) == asked
@@ -176,13 +174,11 @@ async def test_without_a_total_a_full_page_means_one_more(
 @pytest.mark.parametrize("position", ["header", "rows"])
 @pytest.mark.parametrize(("cap", "size"), [(100, 1000), (100, 300), (30, None), (1, 7)])
 async def test_a_capped_page_is_not_the_end(
-    connect: Connect, upstream: ScriptedUpstream, cap: int, size: int | None, position: str, prefetch: int
+    serve: Serve, upstream: ScriptedUpstream, cap: int, size: int | None, position: str, prefetch: int
 ) -> None:
     in_rows = {"total_range": 250} if position == "rows" else {}
     upstream.play((Listing(named(250, **in_rows), content_range=position == "header", cap=cap),))
-    messages, failure = await collect(
-        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request(size))
-    )
+    messages, failure = await collect((await serve(prefetch=prefetch)).stub.StreamRepos(request(size)))
     assert failure is None
     assert names(messages) == numbered(*range(250))
     assert messages[-1].next_offset == 250
@@ -192,12 +188,10 @@ async def test_a_capped_page_is_not_the_end(
 @pytest.mark.parametrize("prefetch", [1, 4])
 @pytest.mark.parametrize("at", [0, 100, 200])
 async def test_a_page_that_is_cut_is_gone_on_with_behind_its_last_row(
-    connect: Connect, upstream: ScriptedUpstream, at: int, prefetch: int
+    serve: Serve, upstream: ScriptedUpstream, at: int, prefetch: int
 ) -> None:
     upstream.play((Listing(named(350), cuts={at: 60}),))
-    messages, failure = await collect(
-        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request())
-    )
+    messages, failure = await collect((await serve(prefetch=prefetch)).stub.StreamRepos(request()))
     assert failure is None
     assert names(messages) == numbered(*range(350))
 
@@ -205,44 +199,42 @@ async def test_a_page_that_is_cut_is_gone_on_with_behind_its_last_row(
 @pytest.mark.parametrize("prefetch", [1, 4])
 @pytest.mark.parametrize("position", ["header", "rows"])
 async def test_an_empty_page_in_the_middle_is_not_the_end(
-    connect: Connect, upstream: ScriptedUpstream, position: str, prefetch: int
+    serve: Serve, upstream: ScriptedUpstream, position: str, prefetch: int
 ) -> None:
     in_rows = {"total_range": 500} if position == "rows" else {}
     rows = named(500, **in_rows)
     rows[100:300] = [None] * 200
     upstream.play((Listing(rows, content_range=position == "header"),))
-    messages, failure = await collect(
-        RepoServiceStub(await connect(upstream.url, prefetch=prefetch)).StreamRepos(request())
-    )
+    messages, failure = await collect((await serve(prefetch=prefetch)).stub.StreamRepos(request()))
     assert failure is None
     assert names(messages) == numbered(*range(100), *range(300, 500))
     assert asked(upstream) == [(offset, 100) for offset in range(0, 500, 100)]
 
 
-async def test_rows_that_a_caller_may_not_see_do_not_end_the_list(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_rows_that_a_caller_may_not_see_do_not_end_the_list(serve: Serve, upstream: ScriptedUpstream) -> None:
     rows = [row if number % 3 else None for number, row in enumerate(named(250))]
     upstream.play((Listing(rows),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request()))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request()))
     assert failure is None
     assert names(messages) == numbered(*(number for number in range(250) if number % 3))
 
 
 async def test_a_total_that_is_too_large_costs_about_the_pages_that_it_promises(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play((Listing(named(250), total=1000),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url, prefetch=1)).StreamRepos(request()))
+    messages, failure = await collect((await serve(prefetch=1)).stub.StreamRepos(request()))
     assert failure is None
     assert names(messages) == numbered(*range(250))
     assert len(upstream.requests) <= 12  # ten pages, one behind the short one, one that was ahead of it
 
 
 async def test_a_list_that_says_for_ever_that_more_follow_is_not_called_complete(
-    connect: Connect, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pager, "MAX_IDLE_PAGES", 3)
     upstream.play((Listing(named(250), total=10_000),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url, prefetch=1)).StreamRepos(request()))
+    messages, failure = await collect((await serve(prefetch=1)).stub.StreamRepos(request()))
     assert failure
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_NO_PROGRESS")
     assert "its total says that more repositories follow" in failure.message
@@ -266,10 +258,10 @@ async def test_a_list_that_says_for_ever_that_more_follow_is_not_called_complete
     ],
 )
 async def test_a_start_between_pages_is_read_from_the_multiple_below(
-    connect: Connect, upstream: ScriptedUpstream, start: int, size: int | None, pages_asked: list[tuple[int, int]]
+    serve: Serve, upstream: ScriptedUpstream, start: int, size: int | None, pages_asked: list[tuple[int, int]]
 ) -> None:
     upstream.play((Listing(named(250), multiples_only=True),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(size, start)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(size, start)))
     assert failure is None
     assert names(messages) == numbered(*range(start, 250))
     assert asked(upstream) == pages_asked
@@ -279,19 +271,19 @@ async def test_a_start_between_pages_is_read_from_the_multiple_below(
 @pytest.mark.parametrize("start", [0, 176, 99])
 @pytest.mark.parametrize("size", [1000, 300, 100])
 async def test_a_region_may_want_multiples_and_cap_pages(
-    connect: Connect, upstream: ScriptedUpstream, start: int, size: int
+    serve: Serve, upstream: ScriptedUpstream, start: int, size: int
 ) -> None:
     upstream.play((Listing(named(250), multiples_only=True, cap=100),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(size, start)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(size, start)))
     assert failure is None
     assert names(messages) == numbered(*range(start, 250))
 
 
 async def test_every_message_can_be_resumed_behind_where_offsets_must_be_multiples(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play((Listing(named(50, description="x" * 90_000), multiples_only=True),))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     messages, _ = await collect(stub.StreamRepos(request(20)))
     assert len({message.next_offset % 20 for message in messages}) > 2
     for number, message in enumerate(messages):
@@ -302,7 +294,7 @@ async def test_every_message_can_be_resumed_behind_where_offsets_must_be_multipl
 
 @pytest.mark.parametrize("cap", [10_000, 70])
 async def test_the_client_resumes_between_pages_where_offsets_must_be_multiples(
-    upstream: ScriptedUpstream, cap: int
+    serve: Serve, upstream: ScriptedUpstream, cap: int
 ) -> None:
     listing = Listing(named(350), cuts={100: 60, 140: 20}, multiples_only=True, cap=cap)
     broken: list[int] = []
@@ -315,18 +307,13 @@ async def test_the_client_resumes_between_pages_where_offsets_must_be_multiples(
         return listing(request)
 
     upstream.play((reply,))
-    settings = Settings(
-        upstream_url=upstream.url, auth="none", listen="127.0.0.1:0", admin_listen=None, retries=0, drain_grace="1s"
-    )
-    async with Gateway(settings) as gateway, Client(gateway.addresses[0]) as client:
+    async with Client((await serve()).address) as client:
         assert [repo.name async for repo in client.iter_repos()] == numbered(*range(350))
     assert broken == [160]
 
 
 @pytest.mark.parametrize(("total", "read"), [(15, 15), (45, 45)], ids=["shrinks", "grows"])
-async def test_a_total_that_moves_is_followed(
-    connect: Connect, upstream: ScriptedUpstream, total: int, read: int
-) -> None:
+async def test_a_total_that_moves_is_followed(serve: Serve, upstream: ScriptedUpstream, total: int, read: int) -> None:
     listing = Listing(named(30))
 
     def first(request: Request) -> bytes:
@@ -335,14 +322,14 @@ async def test_a_total_that_moves_is_followed(
         return reply
 
     upstream.play((first,), (listing,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert len(names(messages)) == read
 
 
 @pytest.mark.parametrize("total", ["0-10/0", "0-10/5"])
 async def test_a_total_that_the_page_disproves_is_not_believed(
-    connect: Connect, upstream: ScriptedUpstream, total: str
+    serve: Serve, upstream: ScriptedUpstream, total: str
 ) -> None:
     listing = Listing(named(25), content_range=False)
 
@@ -350,14 +337,12 @@ async def test_a_total_that_the_page_disproves_is_not_believed(
         return listing(request).replace(b"Content-Type", f"Content-Range: {total}\r\nContent-Type".encode())
 
     upstream.play((reply,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert len(names(messages)) == 25
 
 
-async def test_pages_behind_a_total_that_shrank_are_not_waited_for(
-    connect: Connect, upstream: ScriptedUpstream
-) -> None:
+async def test_pages_behind_a_total_that_shrank_are_not_waited_for(serve: Serve, upstream: ScriptedUpstream) -> None:
     listing = Listing(named(50))
 
     def reply(request: Request) -> bytes:
@@ -369,12 +354,12 @@ async def test_pages_behind_a_total_that_shrank_are_not_waited_for(
         return reply
 
     upstream.play((reply,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert len(names(messages)) == 20
 
 
-async def test_a_repository_on_two_pages_is_sent_once(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_a_repository_on_two_pages_is_sent_once(serve: Serve, upstream: ScriptedUpstream) -> None:
     listing = Listing(named(30))
 
     def first(request: Request) -> bytes:
@@ -383,26 +368,26 @@ async def test_a_repository_on_two_pages_is_sent_once(connect: Connect, upstream
         return reply
 
     upstream.play((first,), (listing,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert names(messages) == [f"r-{number}" for number in range(30)]
 
 
 @pytest.mark.parametrize("namespace", [{}, {"namespace": None}, {"namespace": ""}], ids=["missing", "null", "empty"])
 async def test_namesakes_without_a_namespace_are_told_apart_by_all_that_they_say(
-    connect: Connect, upstream: ScriptedUpstream, namespace: dict[str, Any]
+    serve: Serve, upstream: ScriptedUpstream, namespace: dict[str, Any]
 ) -> None:
     rows = [
         {"name": "nginx", "path": f"swr.cn-north-4.myhuaweicloud.com/team-{at}/nginx"} | namespace for at in range(6)
     ]
     upstream.play((Listing([*rows, *rows[:2]]),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(3)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(3)))
     assert failure is None
     assert [repo.path for message in messages for repo in message.repos] == [row["path"] for row in rows]
 
 
 async def test_shared_repositories_of_the_same_name_are_told_apart_by_whose_they_are(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     row = {"name": "nginx", "namespace": "group"}
     shared: list[Any] = [
@@ -412,14 +397,14 @@ async def test_shared_repositories_of_the_same_name_are_told_apart_by_whose_they
         row,
     ]
     upstream.play((Listing([*shared, *shared]),))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(5)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(5)))
     assert failure is None
     got = [(repo.domain_name, repo.path) for message in messages for repo in message.repos]
     assert got == [(repo.get("domain_name", ""), repo.get("path", "")) for repo in shared]
 
 
 async def test_a_repository_whose_counters_moved_with_the_list_is_sent_once(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     listing = Listing(named(30, num_download=1))
 
@@ -429,7 +414,7 @@ async def test_a_repository_whose_counters_moved_with_the_list_is_sent_once(
         return reply
 
     upstream.play((first,), (listing,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert names(messages) == numbered(*range(30))
 
@@ -440,10 +425,10 @@ async def test_a_repository_whose_counters_moved_with_the_list_is_sent_once(
     ids=["named", "nameless", "with a total"],
 )
 async def test_an_upstream_that_ignores_offsets_does_not_go_on_for_ever(
-    connect: Connect, upstream: ScriptedUpstream, rows: list[Any]
+    serve: Serve, upstream: ScriptedUpstream, rows: list[Any]
 ) -> None:
     upstream.play(page(json.dumps(rows)))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_NO_PROGRESS")
     assert len(messages) == 1
@@ -461,9 +446,9 @@ async def test_an_upstream_that_ignores_offsets_does_not_go_on_for_ever(
     ],
 )
 async def test_every_violation_is_named_and_nothing_goes_upstream(
-    connect: Connect, upstream: ScriptedUpstream, bad: repos_pb2.StreamReposRequest, fields: list[str]
+    serve: Serve, upstream: ScriptedUpstream, bad: repos_pb2.StreamReposRequest, fields: list[str]
 ) -> None:
-    _, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(bad))
+    _, failure = await collect((await serve()).stub.StreamRepos(bad))
     assert failure
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
     assert [field for field, _ in failure.violations] == fields
@@ -471,7 +456,7 @@ async def test_every_violation_is_named_and_nothing_goes_upstream(
 
 
 async def test_an_error_on_a_later_page_ends_the_stream_behind_the_pages_before(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     listing = Listing(named(50))
 
@@ -481,7 +466,7 @@ async def test_an_error_on_a_later_page_ends_the_stream_behind_the_pages_before(
         return listing(request)
 
     upstream.play((reply,))
-    messages, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_RATE_LIMITED")
     assert failure.info.metadata["upstreamCode"] == "SVCSTG.SWR.4031042"
@@ -501,18 +486,18 @@ class Stalling:
         await self.upstream.all_arrived(self.pages)
 
 
-async def test_pages_are_read_ahead_once_the_total_is_known(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_pages_are_read_ahead_once_the_total_is_known(serve: Serve, upstream: ScriptedUpstream) -> None:
     stalling = Stalling(upstream, pages=4)
-    call = RepoServiceStub(await connect(upstream.url, prefetch=3)).StreamRepos(request(10))
+    call = (await serve(prefetch=3)).stub.StreamRepos(request(10))
     await call.read()
     await stalling.all_asked()
     assert offsets(upstream) == [0, 10, 20, 30]
     call.cancel()
 
 
-async def test_a_cancelled_stream_closes_every_upstream_request(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_a_cancelled_stream_closes_every_upstream_request(serve: Serve, upstream: ScriptedUpstream) -> None:
     stalling = Stalling(upstream, pages=5)
-    call = RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10))
+    call = (await serve()).stub.StreamRepos(request(10))
     await call.read()
     await stalling.all_asked()
     call.cancel()
@@ -520,9 +505,9 @@ async def test_a_cancelled_stream_closes_every_upstream_request(connect: Connect
 
 
 async def test_a_callers_deadline_ends_the_stream_and_its_upstream_requests(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     messages: list[Message] = []
     while not messages or len(upstream.requests) < 5:  # on a busy machine the time may end before all were asked for
         upstream.requests.clear()
@@ -534,20 +519,18 @@ async def test_a_callers_deadline_ends_the_stream_and_its_upstream_requests(
     await upstream.all_hung_up(4)
 
 
-async def test_an_error_ends_the_requests_that_were_made_ahead(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_an_error_ends_the_requests_that_were_made_ahead(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play((Listing(named(1000)),), answer(500), (Act.STALL,))
-    _, failure = await collect(RepoServiceStub(await connect(upstream.url)).StreamRepos(request(10)))
+    _, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure
     assert failure.reason == "UPSTREAM_INTERNAL"
     await upstream.all_hung_up(len(upstream.requests) - 2)
 
 
-async def test_a_caller_who_stops_reading_stops_the_upstream_requests(
-    connect: Connect, upstream: ScriptedUpstream
-) -> None:
+async def test_a_caller_who_stops_reading_stops_the_upstream_requests(serve: Serve, upstream: ScriptedUpstream) -> None:
     prefetch = 2
     upstream.play((Listing(named(10_000, description="x" * 20_000)),))
-    channel: Any = await connect(upstream.url, prefetch=prefetch, channel_options=(("grpc.http2.bdp_probe", 0),))
+    channel: Any = (await serve(prefetch=prefetch, channel_options=(("grpc.http2.bdp_probe", 0),))).channel
     stub = RepoServiceStub(channel)
     call = stub.StreamRepos(request(40))  # a page is 800 kB, and the window of the connection 64 KiB
     await call.read()
@@ -558,13 +541,13 @@ async def test_a_caller_who_stops_reading_stops_the_upstream_requests(
     call.cancel()
 
 
-async def test_messages_are_split_on_rows_at_one_mebibyte(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_messages_are_split_on_rows_at_one_mebibyte(serve: Serve, upstream: ScriptedUpstream) -> None:
     rows = [
         {"name": f"r-{row}", "namespace": "n", "tags": [f"tag-r-{row}-{number}" for number in range(3000)]}
         for row in range(100)
     ]
     upstream.play((Listing([*rows]),))
-    channel: Any = await connect(upstream.url)
+    channel: Any = (await serve()).channel
     call = channel.unary_stream("/gateway.swr.v1.RepoService/StreamRepos")(request().SerializeToString())
     raw = [message async for message in call]
     messages = [Message.FromString(message) for message in raw]
@@ -576,15 +559,13 @@ async def test_messages_are_split_on_rows_at_one_mebibyte(connect: Connect, upst
 
 
 async def test_a_row_that_is_larger_than_a_message_should_be_has_one_of_its_own(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     rows = named(3)
     rows[1] = {"name": "r-1", "namespace": "n", "description": "x" * (MAX_MESSAGE_BYTES + 1)}
     upstream.play((Listing(rows),))
     options = (("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),)
-    messages, failure = await collect(
-        RepoServiceStub(await connect(upstream.url, channel_options=options)).StreamRepos(request())
-    )
+    messages, failure = await collect((await serve(channel_options=options)).stub.StreamRepos(request()))
     assert failure is None
     assert [names([message]) for message in messages] == [["r-0"], ["r-1"], ["r-2"]]
     assert [message.ByteSize() > MAX_MESSAGE_BYTES for message in messages] == [False, True, False]

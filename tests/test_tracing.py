@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,11 +14,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from conftest import Connect, settled_stub
+from conftest import Serve
 from failures import failure_of
 from gateway.start_errors import TracingError
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import spans
 from patience import HOUR
 from scripted_upstream import Act, ScriptedUpstream, answer, page
@@ -64,12 +64,18 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     await server.stop(None)
 
 
+@pytest.fixture
+def serve(serve: Serve) -> Serve:
+    """Start a gateway that sends requests again and lets calls share them, as it does by default."""
+    return partial(serve, retries=2, coalesce=True)
+
+
 def attributes(span: Span) -> dict[str, Any]:
     return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
 
 
-async def test_a_callers_trace_goes_upstream_as_it_came(connect: Connect, upstream: ScriptedUpstream) -> None:
-    stub = RepoServiceStub(await connect(upstream.url))
+async def test_a_callers_trace_goes_upstream_as_it_came(serve: Serve, upstream: ScriptedUpstream) -> None:
+    stub = (await serve()).stub
     metadata = (("traceparent", PARENT), ("tracestate", "vendor=1"), ("baggage", "secret=1"))
     await stub.ListRepos(REQUEST, metadata=metadata)
     headers = upstream.requests[0].headers
@@ -77,19 +83,20 @@ async def test_a_callers_trace_goes_upstream_as_it_came(connect: Connect, upstre
     assert "baggage" not in headers
 
 
-async def test_without_a_trace_nothing_is_made_up(connect: Connect, upstream: ScriptedUpstream) -> None:
-    stub = RepoServiceStub(await connect(upstream.url))
+async def test_without_a_trace_nothing_is_made_up(serve: Serve, upstream: ScriptedUpstream) -> None:
+    stub = (await serve()).stub
     await stub.ListRepos(REQUEST, metadata=(("traceparent", "odd"), ("tracestate", "vendor=1")))
     assert not {"traceparent", "tracestate"} & upstream.requests[0].headers.keys()
 
 
 async def test_a_call_and_its_attempts_are_spans_of_the_callers_trace(
-    upstream: ScriptedUpstream, receiver: Receiver
+    serve: Serve, upstream: ScriptedUpstream, receiver: Receiver
 ) -> None:
     upstream.play(answer(503), page("[]"))
     metadata = (("traceparent", PARENT), ("tracestate", "vendor=1"), ("x-request-id", "rq-1"))
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST, metadata=metadata)
+    served = await serve()
+    await served.stub.ListRepos(REQUEST, metadata=metadata)
+    await served.drain()
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     first, second = receiver.named("GET")
     assert {span.trace_id.hex() for span in receiver.spans} == {TRACE}
@@ -119,9 +126,10 @@ async def test_a_call_and_its_attempts_are_spans_of_the_callers_trace(
     assert "canary-4711" not in str(receiver.spans)
 
 
-async def test_a_call_without_a_trace_begins_one(upstream: ScriptedUpstream, receiver: Receiver) -> None:
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST)
+async def test_a_call_without_a_trace_begins_one(serve: Serve, upstream: ScriptedUpstream, receiver: Receiver) -> None:
+    served = await serve()
+    await served.stub.ListRepos(REQUEST)
+    await served.drain()
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     assert not call.parent_span_id
     assert upstream.requests[0].headers["traceparent"].split("-")[1] == call.trace_id.hex()
@@ -135,47 +143,60 @@ async def test_a_call_without_a_trace_begins_one(upstream: ScriptedUpstream, rec
     ],
 )
 async def test_a_failure_is_told_and_an_error_is_what_is_the_services_fault(
-    upstream: ScriptedUpstream, receiver: Receiver, script: bytes, code: grpc.StatusCode, reason: str, is_error: bool
+    serve: Serve,
+    upstream: ScriptedUpstream,
+    receiver: Receiver,
+    script: bytes,
+    code: grpc.StatusCode,
+    reason: str,
+    is_error: bool,
 ) -> None:
     upstream.play(script)
-    async with settled_stub(upstream, retries=0) as stub:
-        assert (await failure_of(stub.ListRepos(REQUEST))).code is code
+    served = await serve(retries=0)
+    assert (await failure_of(served.stub.ListRepos(REQUEST))).code is code
+    await served.drain()
     (call,) = receiver.named("gateway.swr.v1.RepoService/ListRepos")
     assert attributes(call)["error.type"] == reason
     assert attributes(call)["rpc.grpc.status_code"] == code.value[0]
     assert (call.status.code == Status.STATUS_CODE_ERROR) == is_error
 
 
-async def test_a_call_that_its_caller_cancels_ends_its_spans(upstream: ScriptedUpstream, receiver: Receiver) -> None:
+async def test_a_call_that_its_caller_cancels_ends_its_spans(
+    serve: Serve, upstream: ScriptedUpstream, receiver: Receiver
+) -> None:
     upstream.play((Act.STALL,))
-    async with settled_stub(upstream) as stub:
-        call = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        call.cancel()
-        await upstream.hung_up.wait()
+    served = await serve()
+    call = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    call.cancel()
+    await upstream.all_hung_up(1)
+    await served.drain()
     assert attributes(receiver.named("GET")[0])["error.type"] == "CUT_OFF"
     assert receiver.named("gateway.swr.v1.RepoService/ListRepos")
 
 
 async def test_a_stream_is_one_call_with_an_attempt_for_each_page(
-    upstream: ScriptedUpstream, receiver: Receiver
+    serve: Serve, upstream: ScriptedUpstream, receiver: Receiver
 ) -> None:
     upstream.play(page('[{"name":"a"},{"name":"b"}]'), page('[{"name":"c"}]'))
-    async with settled_stub(upstream) as stub:
-        async for _ in stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
-            pass
+    served = await serve()
+    async for _ in served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=2)):
+        pass
+    await served.drain()
     (call,) = receiver.named("gateway.swr.v1.RepoService/StreamRepos")
     assert [span.parent_span_id for span in receiver.named("GET")] == [call.span_id] * 2
 
 
 async def test_the_service_is_named_and_the_environment_names_it_otherwise(
-    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST)
+    served = await serve()
+    await served.stub.ListRepos(REQUEST)
+    await served.drain()
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST)
+    served = await serve()
+    await served.stub.ListRepos(REQUEST)
+    await served.drain()
     assert [resource["service.name"] for resource in receiver.resources] == ["swr-gateway", "ours"]
 
 
@@ -189,40 +210,44 @@ async def test_the_service_is_named_and_the_environment_names_it_otherwise(
 )
 @pytest.mark.usefixtures("receiver")
 async def test_what_the_library_does_not_take_is_told_at_the_start(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(TracingError, match=r"^tracing cannot start: "):
-        async with settled_stub(upstream):
-            pass
+        await serve()
 
 
 @pytest.mark.parametrize(("name", "value"), [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")])
 async def test_tracing_can_be_switched_off(
-    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    serve: Serve, upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST, metadata=(("traceparent", PARENT),))
+    served = await serve()
+    await served.stub.ListRepos(REQUEST, metadata=(("traceparent", PARENT),))
+    await served.drain()
     assert upstream.requests[0].headers["traceparent"] == PARENT
     assert not receiver.spans
 
 
-async def test_what_the_caller_does_not_sample_is_not_sent(upstream: ScriptedUpstream, receiver: Receiver) -> None:
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST, metadata=(("traceparent", f"{PARENT[:-1]}0"),))
+async def test_what_the_caller_does_not_sample_is_not_sent(
+    serve: Serve, upstream: ScriptedUpstream, receiver: Receiver
+) -> None:
+    served = await serve()
+    await served.stub.ListRepos(REQUEST, metadata=(("traceparent", f"{PARENT[:-1]}0"),))
+    await served.drain()
     assert upstream.requests[0].headers["traceparent"].startswith(f"00-{TRACE}-")
     assert upstream.requests[0].headers["traceparent"].endswith("-00")
     assert not receiver.spans
 
 
 async def test_a_receiver_that_does_not_answer_holds_up_neither_calls_nor_the_end(
-    upstream: ScriptedUpstream, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spans, "CLOSE_TIMEOUT", 0.1)
     receiver.may_answer.clear()
-    async with settled_stub(upstream) as stub:
-        await stub.ListRepos(REQUEST)
+    served = await serve()
+    await served.stub.ListRepos(REQUEST)
+    await served.drain()
     (sending,) = [thread for thread in threading.enumerate() if thread.name == "last spans"]
     assert sending.daemon
     assert not receiver.spans

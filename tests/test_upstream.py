@@ -12,12 +12,11 @@ import grpc
 import pytest
 import trustme
 
-from conftest import Connect
+from conftest import Serve
 from failures import failure_of
 from gateway.core.status import find_cause, is_page
 from gateway.metrics import Metrics
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream import bodies
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.faults import to_gateway_error
@@ -73,10 +72,10 @@ FAULTS: dict[str, tuple[Script, str, str]] = {
 
 @pytest.mark.parametrize(("script", "reason", "phase"), FAULTS.values(), ids=FAULTS)
 async def test_a_fault_is_told_by_its_reason_and_phase(
-    connect: Connect, upstream: ScriptedUpstream, advance: Advance, script: Script, reason: str, phase: str
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, script: Script, reason: str, phase: str
 ) -> None:
     upstream.play(script)
-    call = RepoServiceStub(await connect(upstream.url, attempt_timeout="1h")).ListRepos(REQUEST)
+    call = (await serve(attempt_timeout="1h")).stub.ListRepos(REQUEST)
     if Act.STALL in script:
         await upstream.stalled.wait()
         advance(HOUR)
@@ -94,9 +93,9 @@ async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:
 
 
 async def test_every_http_status_on_the_wire_is_the_cause_of_the_table(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     for status in range(200, 600):
         if is_page(status):
             continue
@@ -107,21 +106,21 @@ async def test_every_http_status_on_the_wire_is_the_cause_of_the_table(
         assert failure.info.metadata["httpStatus"] == str(status)
 
 
-async def test_a_partial_page_is_a_page(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_a_partial_page_is_a_page(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(answer(206, '[{"name":"a"}]', JSON | {"Content-Range": "0-1/7"}))
-    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    reply = await (await serve()).stub.ListRepos(REQUEST)
     assert (reply.repos[0].name, reply.content_range.total) == ("a", 7)
 
 
-async def test_an_informational_answer_is_passed_over(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_an_informational_answer_is_passed_over(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play((b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", page('[{"name":"a"}]')))
-    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    reply = await (await serve()).stub.ListRepos(REQUEST)
     assert reply.repos[0].name == "a"
 
 
-async def test_a_header_of_a_tokens_size_is_no_trouble(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_a_header_of_a_tokens_size_is_no_trouble(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(page('[{"name":"a"}]', {"X-Subject-Token": "t" * 20_000}))
-    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    reply = await (await serve()).stub.ListRepos(REQUEST)
     assert reply.repos[0].name == "a"
 
 
@@ -145,38 +144,36 @@ GZIPS: dict[str, tuple[str, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize(("encoding", "parts"), GZIPS.values(), ids=GZIPS)
 async def test_gzip_is_read_in_all_its_forms(
-    connect: Connect, upstream: ScriptedUpstream, encoding: str, parts: tuple[bytes, ...]
+    serve: Serve, upstream: ScriptedUpstream, encoding: str, parts: tuple[bytes, ...]
 ) -> None:
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nTransfer-Encoding: chunked\r\n\r\n"
     upstream.play((head.encode(), *chunks, b"0\r\n\r\n"))
-    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    reply = await (await serve()).stub.ListRepos(REQUEST)
     assert reply.repos[0].name == "a"
 
 
-async def test_gzip_that_becomes_a_thousand_times_its_size_is_read(
-    connect: Connect, upstream: ScriptedUpstream
-) -> None:
+async def test_gzip_that_becomes_a_thousand_times_its_size_is_read(serve: Serve, upstream: ScriptedUpstream) -> None:
     body = b"[" + b" " * 20_000_000 + BODY[1:]
     upstream.play(page(gzip.compress(body), {"Content-Encoding": "gzip"}))
-    reply = await RepoServiceStub(await connect(upstream.url)).ListRepos(REQUEST)
+    reply = await (await serve()).stub.ListRepos(REQUEST)
     assert reply.repos[0].name == "a"
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["gzip", "plain"])
 async def test_a_body_over_the_limit_is_given_up_by_its_decompressed_size(
-    connect: Connect, upstream: ScriptedUpstream, packed: bool
+    serve: Serve, upstream: ScriptedUpstream, packed: bool
 ) -> None:
     body = b"[" + b" " * 5_000_000 + b"]"
     upstream.play(page(gzip.compress(body), {"Content-Encoding": "gzip"}) if packed else page(body))
-    stub = RepoServiceStub(await connect(upstream.url, max_response_bytes="1MiB"))
+    stub = (await serve(max_response_bytes="1MiB")).stub
     failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_RESPONSE_TOO_LARGE")
 
 
-async def test_a_body_of_just_the_limit_is_read(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_a_body_of_just_the_limit_is_read(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(page(b"[" + b" " * 65_534 + b"]"))
-    stub = RepoServiceStub(await connect(upstream.url, max_response_bytes="64KiB"))
+    stub = (await serve(max_response_bytes="64KiB")).stub
     assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
 
 
@@ -203,7 +200,7 @@ ERROR_BODIES: dict[str, tuple[dict[str, str], Script, bool]] = {
 
 @pytest.mark.parametrize(("headers", "body", "is_heard"), ERROR_BODIES.values(), ids=ERROR_BODIES)
 async def test_a_refusal_is_one_whatever_becomes_of_its_body(
-    connect: Connect,
+    serve: Serve,
     upstream: ScriptedUpstream,
     monkeypatch: pytest.MonkeyPatch,
     headers: dict[str, str],
@@ -215,7 +212,7 @@ async def test_a_refusal_is_one_whatever_becomes_of_its_body(
     head = "\r\n".join(lines).encode()
     # In one piece with what the body begins with, so that no time passes between the two.
     upstream.play((head + body[0], *body[1:]) if isinstance(body[0], bytes) else (head, *body))
-    stub = RepoServiceStub(await connect(upstream.url, retries=2))
+    stub = (await serve(retries=2)).stub
     failure = await failure_of(stub.ListRepos(REQUEST))
     assert failure.reason == ("UPSTREAM_RATE_LIMITED" if is_heard else "UPSTREAM_PERMISSION_DENIED")
     assert failure.info.metadata["attempts"] == "1"
@@ -234,50 +231,45 @@ async def test_a_refusal_is_one_whatever_becomes_of_its_body(
     ],
 )
 async def test_a_status_whose_body_stalls_is_retried_as_that_status(
-    connect: Connect,
-    upstream: ScriptedUpstream,
-    monkeypatch: pytest.MonkeyPatch,
-    status: int,
-    reason: str,
-    attempts: int,
+    serve: Serve, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, status: int, reason: str, attempts: int
 ) -> None:
     monkeypatch.setattr(bodies, "ERROR_BODY_TIMEOUT", 0.1)
     upstream.play((b"HTTP/1.1 %d Whatever\r\nContent-Length: 9\r\n\r\n" % status, Act.STALL))
-    stub = RepoServiceStub(await connect(upstream.url, retries=2))
+    stub = (await serve(retries=2)).stub
     assert (await failure_of(stub.ListRepos(REQUEST))).reason == reason
     assert len(upstream.requests) == attempts
 
 
 async def test_a_refusal_whose_body_stalls_is_told_within_the_callers_deadline(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play((b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n", Act.STALL))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     failure = await failure_of(stub.ListRepos(REQUEST, timeout=8))
     assert failure.reason == "UPSTREAM_PERMISSION_DENIED"
 
 
-async def test_redirects_are_not_followed(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_redirects_are_not_followed(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(answer(302, "", {"Location": f"{upstream.url}/elsewhere?token=secret"}))
-    stub = RepoServiceStub(await connect(upstream.url, auth="token", token="own"))
+    stub = (await serve(auth="token", token="own")).stub
     failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_REDIRECT")
     assert "secret" not in str(failure)
     assert len(upstream.requests) == 1
 
 
-async def test_cookies_are_not_kept(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_cookies_are_not_kept(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(page("[]", {"Set-Cookie": "session=of-one-caller; Path=/"}))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     await stub.ListRepos(REQUEST)
     await stub.ListRepos(REQUEST)
     assert "cookie" not in upstream.requests[1].headers
 
 
 async def test_proxies_of_the_environment_are_not_used(
-    connect: Connect, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     await stub.ListRepos(REQUEST)  # the client's own connection is made: grpc would go through the proxy
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     upstream.play(page("[]", {"Connection": "close"}))
@@ -285,58 +277,58 @@ async def test_proxies_of_the_environment_are_not_used(
     assert await stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
 
 
-async def test_connections_are_used_again_and_a_closed_one_is_not(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_connections_are_used_again_and_a_closed_one_is_not(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(page("[]"), page("[]", {"Connection": "close"}), page("[]"))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     for _ in range(3):
         await stub.ListRepos(REQUEST)
     assert upstream.connections == 2
 
 
 async def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(
-    connect: Connect, upstream: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream
 ) -> None:
     upstream.play(page('[{"name":"first"}]') + page('[{"name":"smuggled"}]'), page('[{"name":"second"}]'))
-    stub = RepoServiceStub(await connect(upstream.url))
+    stub = (await serve()).stub
     names = [(await stub.ListRepos(REQUEST)).repos[0].name for _ in range(2)]
     assert names == ["first", "second"]
 
 
-async def test_no_more_requests_than_allowed_are_in_flight(connect: Connect, upstream: ScriptedUpstream) -> None:
+async def test_no_more_requests_than_allowed_are_in_flight(serve: Serve, upstream: ScriptedUpstream) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")))
-    stub = RepoServiceStub(await connect(upstream.url, max_in_flight=2))
+    stub = (await serve(max_in_flight=2)).stub
     calls = [asyncio.ensure_future(stub.ListRepos(REQUEST)) for _ in range(6)]
-    await upstream.arrived.wait()
+    await upstream.all_arrived(1)
     release.set()
     await asyncio.gather(*calls)
     assert upstream.connections <= 2
     assert len(upstream.requests) == 6
 
 
-async def test_nobody_listening_is_unreachable(connect: Connect) -> None:
+async def test_nobody_listening_is_unreachable(serve: Serve) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        stub = RepoServiceStub(await connect(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        stub = (await serve(upstream_url=f"http://127.0.0.1:{taken.getsockname()[1]}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNREACHABLE")
     assert failure.info.metadata["phase"] == "connect"
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(connect: Connect) -> None:
+async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve: Serve) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     server = await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 0, ssl=context)
     async with server:
-        stub = RepoServiceStub(await connect(f"https://localhost:{server.sockets[0].getsockname()[1]}"))
+        stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_TLS_UNTRUSTED")
 
 
-async def test_a_server_that_speaks_no_tls_fails_the_handshake(connect: Connect) -> None:
+async def test_a_server_that_speaks_no_tls_fails_the_handshake(serve: Serve) -> None:
     server = await asyncio.start_server(_say_plain, "localhost", 0)
     async with server:
-        stub = RepoServiceStub(await connect(f"https://localhost:{server.sockets[0].getsockname()[1]}"))
+        stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_TLS_FAILED")
     assert failure.info.metadata["phase"] == "tls"

@@ -28,7 +28,7 @@ from certificates import (
     pem_of,
     tls_upstream,
 )
-from conftest import Connect
+from conftest import Serve
 from failures import Failure, failure_of
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
@@ -60,9 +60,9 @@ def trust_and_show(files: Folder) -> dict[str, Path]:
     }
 
 
-async def test_an_upstream_that_the_authorities_vouch_for_is_asked(connect: Connect, files: Mount) -> None:
+async def test_an_upstream_that_the_authorities_vouch_for_is_asked(serve: Serve, files: Mount) -> None:
     async with tls_upstream() as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust(files))).stub
         assert await stub.ListRepos(REQUEST) == PAGE
         assert (upstream.callers, upstream.requests) == ([""], 1)
 
@@ -84,10 +84,10 @@ UNTRUSTED = [
 
 @pytest.mark.parametrize(("pair", "authorities"), UNTRUSTED)
 async def test_an_upstream_that_is_not_trusted_is_asked_nothing(
-    connect: Connect, files: Mount, pair: Pair, authorities: bytes | None
+    serve: Serve, files: Mount, pair: Pair, authorities: bytes | None
 ) -> None:
     async with tls_upstream(pair) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **(trust(files) if authorities else {})))
+        stub = (await serve(upstream_url=upstream.url, **(trust(files) if authorities else {}))).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
         assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_TLS_UNTRUSTED")
         assert failure.info.metadata["phase"] == "tls"
@@ -109,16 +109,16 @@ async def raw_upstream(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}", received
 
 
-async def test_an_upstream_in_plain_text_fails_the_handshake(connect: Connect, files: Mount) -> None:
+async def test_an_upstream_in_plain_text_fails_the_handshake(serve: Serve, files: Mount) -> None:
     async with raw_upstream(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (url, received):
-        failure = await failure_of(RepoServiceStub(await connect(url, **trust(files))).ListRepos(REQUEST))
+        failure = await failure_of((await serve(upstream_url=url, **trust(files))).stub.ListRepos(REQUEST))
         assert_tls_failed(failure)
         assert [first[:1] for first in received] == [b"\x16"]  # one handshake and no HTTP
 
 
-async def test_an_upstream_that_hangs_up_fails_the_handshake(connect: Connect, files: Mount) -> None:
+async def test_an_upstream_that_hangs_up_fails_the_handshake(serve: Serve, files: Mount) -> None:
     async with raw_upstream(b"") as (url, received):
-        failure = await failure_of(RepoServiceStub(await connect(url, **trust(files))).ListRepos(REQUEST))
+        failure = await failure_of((await serve(upstream_url=url, **trust(files))).stub.ListRepos(REQUEST))
         assert_tls_failed(failure)
         assert len(received) == 1
 
@@ -127,11 +127,9 @@ VERSIONS = [pytest.param(ssl.TLSVersion.TLSv1_2, id="TLS 1.2"), pytest.param(ssl
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_the_upstream_sees_the_gateways_certificate(
-    connect: Connect, files: Mount, version: ssl.TLSVersion
-) -> None:
+async def test_the_upstream_sees_the_gateways_certificate(serve: Serve, files: Mount, version: ssl.TLSVersion) -> None:
     async with tls_upstream(callers=CA, version=version) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         assert await stub.ListRepos(REQUEST) == PAGE
         assert upstream.callers == ["gateway.corp.example"]
 
@@ -139,46 +137,44 @@ async def test_the_upstream_sees_the_gateways_certificate(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("shown", [None, STRANGER], ids=["none", "one of another authority"])
 async def test_an_upstream_that_wants_another_certificate_fails_the_handshake(
-    connect: Connect, files: Mount, version: ssl.TLSVersion, shown: Pair | None
+    serve: Serve, files: Mount, version: ssl.TLSVersion, shown: Pair | None
 ) -> None:
     if shown:
         files.put_pair(shown)
     async with tls_upstream(callers=CA, version=version) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **(trust_and_show(files) if shown else trust(files))))
+        stub = (await serve(upstream_url=upstream.url, **(trust_and_show(files) if shown else trust(files)))).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
         assert_tls_failed(failure)
         assert (upstream.attempts, upstream.requests) == (1, 0)
 
 
-async def test_an_upstream_that_speaks_only_tls_1_1_fails_the_handshake(connect: Connect, files: Mount) -> None:
+async def test_an_upstream_that_speaks_only_tls_1_1_fails_the_handshake(serve: Serve, files: Mount) -> None:
     async with tls_upstream(version=ssl.TLSVersion.TLSv1_1) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust(files))).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
         assert_tls_failed(failure)
         assert upstream.attempts == 1
 
 
-async def test_the_upstream_sees_a_new_certificate_though_the_old_connection_stands(
-    connect: Connect, files: Mount
-) -> None:
+async def test_the_upstream_sees_a_new_certificate_though_the_old_connection_stands(serve: Serve, files: Mount) -> None:
     async with tls_upstream(callers=CA) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         for pair in (GATEWAY, GATEWAY, OTHER_GATEWAY, OTHER_GATEWAY):
             files.put_pair(pair)
             assert await stub.ListRepos(REQUEST) == PAGE
         assert list(dict.fromkeys(upstream.callers)) == ["gateway.corp.example", "other.corp.example"]
 
 
-async def test_connections_are_used_again_while_no_file_changes(connect: Connect, files: Mount) -> None:
+async def test_connections_are_used_again_while_no_file_changes(serve: Serve, files: Mount) -> None:
     async with tls_upstream(callers=CA) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         for _ in range(3):
             await stub.ListRepos(REQUEST)
         assert (upstream.attempts, upstream.requests) == (1, 3)
 
 
 @pytest.mark.parametrize("kind", [Folder, Mount], ids=["replaced", "swapped as a mount"])
-async def test_no_call_is_lost_while_certificates_change(connect: Connect, tmp_path: Path, kind: type[Folder]) -> None:
+async def test_no_call_is_lost_while_certificates_change(serve: Serve, tmp_path: Path, kind: type[Folder]) -> None:
     files = kind(tmp_path / "tls", certificate=GATEWAY.chain, key=GATEWAY.key, authorities=pem_of(CA))
     names = [f"gateway-{number}.corp.example" for number in range(20)]
     changing = True
@@ -190,7 +186,7 @@ async def test_no_call_is_lost_while_certificates_change(connect: Connect, tmp_p
             answered.release()
 
     async with tls_upstream(callers=CA) as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         async with asyncio.TaskGroup() as group:
             for _ in range(4):
                 group.create_task(work(stub))
@@ -203,10 +199,10 @@ async def test_no_call_is_lost_while_certificates_change(connect: Connect, tmp_p
 
 
 @pytest.mark.parametrize("kind", [Folder, Mount], ids=["replaced", "swapped as a mount"])
-async def test_authorities_are_read_again(connect: Connect, tmp_path: Path, kind: type[Folder]) -> None:
+async def test_authorities_are_read_again(serve: Serve, tmp_path: Path, kind: type[Folder]) -> None:
     files = kind(tmp_path / "tls", certificate=GATEWAY.chain, key=GATEWAY.key, authorities=pem_of(CA))
     async with tls_upstream() as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         assert await stub.ListRepos(REQUEST) == PAGE
         files.put(authorities=pem_of(OTHER_CA))
         assert (await failure_of(stub.ListRepos(REQUEST))).reason == "UPSTREAM_TLS_UNTRUSTED"
@@ -229,11 +225,11 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("contents", UNUSABLE)
 async def test_files_that_cannot_be_used_leave_the_old_ones_in_use_until_there_are_good_ones(
-    connect: Connect, files: Mount, caplog: pytest.LogCaptureFixture, contents: dict[str, bytes]
+    serve: Serve, files: Mount, caplog: pytest.LogCaptureFixture, contents: dict[str, bytes]
 ) -> None:
     async with tls_upstream(callers=CA) as upstream:
         upstream.answer = page("[]", {"Connection": "close"})
-        stub = RepoServiceStub(await connect(upstream.url, **trust_and_show(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust_and_show(files))).stub
         files.put(**contents)
         for _ in range(3):
             assert await stub.ListRepos(REQUEST) == PAGE
@@ -262,16 +258,16 @@ BUNDLES = [
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
-async def test_bundles_hold_more_than_certificates(connect: Connect, files: Mount, bundle: bytes) -> None:
+async def test_bundles_hold_more_than_certificates(serve: Serve, files: Mount, bundle: bytes) -> None:
     files.put(authorities=bundle)
     async with tls_upstream() as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust(files))).stub
         assert await stub.ListRepos(REQUEST) == PAGE
 
 
-async def test_a_bundle_whose_end_is_missing_fails_no_call(connect: Connect, files: Mount) -> None:
+async def test_a_bundle_whose_end_is_missing_fails_no_call(serve: Serve, files: Mount) -> None:
     async with tls_upstream() as upstream:
-        stub = RepoServiceStub(await connect(upstream.url, **trust(files)))
+        stub = (await serve(upstream_url=upstream.url, **trust(files))).stub
         files.put(authorities=pem_of(CA) + pem_of(OTHER_CA)[:100])
         assert await stub.ListRepos(REQUEST) == PAGE
 
