@@ -27,7 +27,7 @@ from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import spans
 from gateway.upstream import bodies, session
 from gateway.upstream import iam_client as iam
-from patience import AGES, PATIENT, Advance, advance_of
+from patience import AGES, PATIENT, Advance, advance_of, until
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 
 # What a shell runs in the background ignores interrupts, and so do the commands that it starts in turn.
@@ -95,6 +95,10 @@ class Served:
         collector = self.gateway._metrics.registry._names_to_collectors[full_name]  # no such name is an error, not a 0
         samples = [sample for family in collector.collect() for sample in family.samples if sample.name == full_name]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    async def until(self, **numbers: float) -> None:
+        """Wait until metrics are so much, all of them at once."""
+        await until(lambda: all(self.metric(name) == number for name, number in numbers.items()))
 
     async def ask(self, path: str) -> tuple[int, str]:
         """Ask as an operator does, of a gateway that is `OPERATED`; return the status and the text."""

@@ -6,17 +6,17 @@ import asyncio
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Serve, Served
 from failures import failure_of
 from gateway.core.errors import CREDENTIAL_UNAVAILABLE, GatewayError
 from gateway.core.filter import read_list_request
@@ -30,31 +30,19 @@ from gateway.reliability.cache import OVERHEAD, PageCache
 from gateway.reliability.deadline import Deadline
 from gateway.server import composition
 from gateway.server.composition import make_listing, make_policy
-from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry.call import begin_call
 from gateway.telemetry.tracing import NoTracing
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
-from patience import HOUR, PATIENT, Advance
+from patience import HOUR, Advance, Clock
 from scripted_upstream import Act, ScriptedUpstream, answer, page, scripted_upstream
 
 REQUEST = repos_pb2.ListReposRequest()
 PAGE, ROOM = SerializedPage(b"p" * 100), sys.getsizeof(b"p" * 100) + OVERHEAD
 A, B = (("x-auth-token", "a"),), (("x-auth-token", "b"),)
 NO_CACHE = (("cache-control", "no-cache"),)
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -220,41 +208,27 @@ def test_another_thread_may_read_the_size_while_pages_come_and_go(
 # On sockets.
 
 
-class Remembering:
-    """A gateway that remembers pages, and a stub of it."""
-
-    def __init__(self, gateway: Gateway, channel: grpc.aio.Channel) -> None:
-        self.stub = RepoServiceStub(channel)
-        self._url = f"http://{gateway.admin_address}/metrics"
-
-    async def list(self, request: repos_pb2.ListReposRequest = REQUEST, *metadata: tuple[str, str]) -> tuple[str, str]:
-        """Return the name of the first repository, and what the trailer says."""
-        call = self.stub.ListRepos(request, metadata=(*metadata, ("x-request-id", "mine")))
-        (repo,) = (await call).repos
-        trailers = dict(await call.trailing_metadata())
-        assert trailers.pop("x-request-id") == "mine"
-        said = str(trailers.pop("x-swr-gateway-cache", "nothing"))
-        assert trailers == {}
-        return repo.name, said
-
-    async def reason(self, *metadata: tuple[str, str]) -> str:
-        return (await failure_of(self.stub.ListRepos(REQUEST, metadata=metadata))).reason
-
-    async def metrics(self) -> dict[str, float]:
-        lines = (await asyncio.to_thread(self._ask)).splitlines()
-        return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines if line[0] != "#")}
-
-    def _ask(self) -> str:
-        with urllib.request.urlopen(self._url) as response:
-            return str(response.read().decode())
+@pytest.fixture
+def serve(serve: Serve) -> Serve:
+    """Start a gateway that lets calls share requests."""
+    return partial(serve, coalesce=True)
 
 
-@asynccontextmanager
-async def remembering(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[Remembering]:
-    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "drain_grace": "1s"}
-    settings = Settings(upstream_url=upstream.url, **{**defaults, **PATIENT, "retries": 0, **given})
-    async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        yield Remembering(gateway, channel)
+async def listed(
+    served: Served, request: repos_pb2.ListReposRequest = REQUEST, *metadata: tuple[str, str]
+) -> tuple[str, str]:
+    """Return the name of the first repository, and what the trailer says."""
+    call = served.stub.ListRepos(request, metadata=(*metadata, ("x-request-id", "mine")))
+    (repo,) = (await call).repos
+    trailers = dict(await call.trailing_metadata())
+    assert trailers.pop("x-request-id") == "mine"
+    said = str(trailers.pop("x-swr-gateway-cache", "nothing"))
+    assert trailers == {}
+    return repo.name, said
+
+
+async def reason_of(served: Served, *metadata: tuple[str, str]) -> str:
+    return (await failure_of(served.stub.ListRepos(REQUEST, metadata=metadata))).reason
 
 
 @pytest.fixture(autouse=True)
@@ -269,29 +243,30 @@ def named(*names: str) -> list[bytes]:
 
 @pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
 async def test_a_reply_is_given_again_for_its_time_and_says_so(
-    upstream: ScriptedUpstream, clock: Clock, coalesce: bool
+    serve: Serve, upstream: ScriptedUpstream, clock: Clock, coalesce: bool
 ) -> None:
     upstream.play(*named("first", "second"))
-    async with remembering(upstream, cache_ttl="10s", coalesce=coalesce) as gateway:
-        assert await gateway.list() == ("first", "nothing")
-        assert await gateway.list() == ("first", "hit; age=0")
-        clock.now += 9.9
-        assert await gateway.list() == ("first", "hit; age=9")
-        assert len(upstream.requests) == 1
-        clock.now += 0.2
-        assert await gateway.list() == ("second", "nothing")
-        assert await gateway.list() == ("second", "hit; age=0")
+    served = await serve(cache_ttl="10s", coalesce=coalesce)
+    assert await listed(served) == ("first", "nothing")
+    assert await listed(served) == ("first", "hit; age=0")
+    clock.now += 9.9
+    assert await listed(served) == ("first", "hit; age=9")
+    assert len(upstream.requests) == 1
+    clock.now += 0.2
+    assert await listed(served) == ("second", "nothing")
+    assert await listed(served) == ("second", "hit; age=0")
+    await served.drain()
     assert len(upstream.requests) == 2
 
 
-async def test_time_passes_by_itself(upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_passes_by_itself(serve: Serve, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "time", time)
     upstream.play(*named("first", "second"))
-    async with remembering(upstream, cache_ttl="20ms") as gateway:
-        assert await gateway.list() == ("first", "nothing")
-        while (reply := await gateway.list()) == ("first", "hit; age=0"):
-            pass
-        assert reply == ("second", "nothing")
+    served = await serve(cache_ttl="20ms")
+    assert await listed(served) == ("first", "nothing")
+    while (reply := await listed(served)) == ("first", "hit; age=0"):
+        pass
+    assert reply == ("second", "nothing")
 
 
 def wanted(limit: int | None = None, **clauses: Any) -> repos_pb2.ListReposRequest:
@@ -309,24 +284,27 @@ def wanted(limit: int | None = None, **clauses: Any) -> repos_pb2.ListReposReque
     ],
 )
 async def test_a_reply_is_not_that_of_a_call_with(
-    upstream: ScriptedUpstream, request_: repos_pb2.ListReposRequest, metadata: Any
+    serve: Serve, upstream: ScriptedUpstream, request_: repos_pb2.ListReposRequest, metadata: Any
 ) -> None:
     upstream.play(*named("first", "second"))
-    async with remembering(upstream, cache_ttl="1h", auth="passthrough") as gateway:
-        assert await gateway.list(REQUEST, *A) == ("first", "nothing")
-        assert await gateway.list(request_, *metadata) == ("second", "nothing")
-        assert await gateway.list(request_, *metadata) == ("second", "hit; age=0")
-        assert await gateway.list(REQUEST, *A) == ("first", "hit; age=0")
+    served = await serve(cache_ttl="1h", auth="passthrough")
+    assert await listed(served, REQUEST, *A) == ("first", "nothing")
+    assert await listed(served, request_, *metadata) == ("second", "nothing")
+    assert await listed(served, request_, *metadata) == ("second", "hit; age=0")
+    assert await listed(served, REQUEST, *A) == ("first", "hit; age=0")
+    await served.drain()
     assert len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize("value", ["no-cache", "No-Cache", "max-age=0, no-cache"])
-async def test_no_cache_goes_through_and_what_it_brings_is_remembered(upstream: ScriptedUpstream, value: str) -> None:
+async def test_no_cache_goes_through_and_what_it_brings_is_remembered(
+    serve: Serve, upstream: ScriptedUpstream, value: str
+) -> None:
     upstream.play(*named("first", "second"))
-    async with remembering(upstream, cache_ttl="1h") as gateway:
-        assert await gateway.list() == ("first", "nothing")
-        assert await gateway.list(REQUEST, ("cache-control", value)) == ("second", "nothing")
-        assert await gateway.list() == ("second", "hit; age=0")
+    served = await serve(cache_ttl="1h")
+    assert await listed(served) == ("first", "nothing")
+    assert await listed(served, REQUEST, ("cache-control", value)) == ("second", "nothing")
+    assert await listed(served) == ("second", "hit; age=0")
 
 
 ANSWERS: list[Any] = [
@@ -341,7 +319,7 @@ ANSWERS: list[Any] = [
 
 @pytest.mark.parametrize("script", ANSWERS)
 async def test_the_last_page_stands_in_for_one_that_cannot_be_had_at_this_time(
-    upstream: ScriptedUpstream, clock: Clock, advance: Advance, script: tuple[Any, ...]
+    serve: Serve, upstream: ScriptedUpstream, clock: Clock, advance: Advance, script: tuple[Any, ...]
 ) -> None:
     upstream.play(page('[{"name":"good"}]', {"Connection": "close"}), script)
 
@@ -352,36 +330,35 @@ async def test_the_last_page_stands_in_for_one_that_cannot_be_had_at_this_time(
             advance(HOUR)
         return await ending
 
-    async with remembering(upstream, stale_if_error="1h", attempt_timeout="1h") as gateway:
-        assert await gateway.list() == ("good", "nothing")
-        clock.now += 70.5
-        assert await end(gateway.list(), 2) == ("good", "stale; age=70")
-        assert len(upstream.requests) == 2
-        assert await end(gateway.reason(*NO_CACHE), 3) != ""
-        clock.now += 3600.0
-        assert await end(gateway.reason(), 4) != ""
+    served = await serve(stale_if_error="1h", attempt_timeout="1h")
+    assert await listed(served) == ("good", "nothing")
+    clock.now += 70.5
+    assert await end(listed(served), 2) == ("good", "stale; age=70")
+    assert len(upstream.requests) == 2
+    assert await end(reason_of(served, *NO_CACHE), 3) != ""
+    clock.now += 3600.0
+    assert await end(reason_of(served), 4) != ""
 
 
-async def test_the_last_page_stands_in_where_nobody_listens_any_more() -> None:
-    async with AsyncExitStack() as stack:
-        async with scripted_upstream() as upstream:
-            upstream.play(page('[{"name":"good"}]', {"Connection": "close"}))
-            gateway = await stack.enter_async_context(remembering(upstream, stale_if_error="1h"))
-            assert await gateway.list() == ("good", "nothing")
-        assert await gateway.list() == ("good", "stale; age=0")
-        assert await gateway.reason(*NO_CACHE) == "UPSTREAM_UNREACHABLE"
+async def test_the_last_page_stands_in_where_nobody_listens_any_more(serve: Serve) -> None:
+    async with scripted_upstream() as upstream:
+        upstream.play(page('[{"name":"good"}]', {"Connection": "close"}))
+        served = await serve(upstream_url=upstream.url, stale_if_error="1h")
+        assert await listed(served) == ("good", "nothing")
+    assert await listed(served) == ("good", "stale; age=0")
+    assert await reason_of(served, *NO_CACHE) == "UPSTREAM_UNREACHABLE"
 
 
 @pytest.mark.usefixtures("patient_circuit")
-async def test_the_last_page_stands_in_while_the_circuit_is_open(upstream: ScriptedUpstream) -> None:
+async def test_the_last_page_stands_in_while_the_circuit_is_open(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(*named("good"), answer(503))
-    async with remembering(upstream, stale_if_error="1h") as gateway:
-        assert await gateway.list() == ("good", "nothing")
-        while await gateway.reason(*NO_CACHE) != "UPSTREAM_CIRCUIT_OPEN":
-            pass
-        asked = len(upstream.requests)
-        assert await gateway.list() == ("good", "stale; age=0")
-        assert len(upstream.requests) == asked
+    served = await serve(stale_if_error="1h")
+    assert await listed(served) == ("good", "nothing")
+    while await reason_of(served, *NO_CACHE) != "UPSTREAM_CIRCUIT_OPEN":
+        pass
+    asked = len(upstream.requests)
+    assert await listed(served) == ("good", "stale; age=0")
+    assert len(upstream.requests) == asked
 
 
 REFUSALS: list[Any] = [
@@ -397,11 +374,13 @@ REFUSALS: list[Any] = [
 
 
 @pytest.mark.parametrize(("script", "reason"), REFUSALS)
-async def test_no_other_error_is_covered_up(upstream: ScriptedUpstream, script: bytes, reason: str) -> None:
+async def test_no_other_error_is_covered_up(
+    serve: Serve, upstream: ScriptedUpstream, script: bytes, reason: str
+) -> None:
     upstream.play(*named("good"), script)
-    async with remembering(upstream, stale_if_error="1h") as gateway:
-        assert await gateway.list() == ("good", "nothing")
-        assert await gateway.reason() == reason
+    served = await serve(stale_if_error="1h")
+    assert await listed(served) == ("good", "nothing")
+    assert await reason_of(served) == reason
 
 
 @asynccontextmanager
@@ -466,23 +445,24 @@ async def test_without_a_credential_nobody_is_given_what_is_remembered(
 
 @pytest.mark.parametrize("script", [answer(503), answer(404), page("no JSON")], ids=["503", "404", "no page"])
 async def test_an_error_is_never_remembered_and_without_an_earlier_page_it_is_the_answer(
-    upstream: ScriptedUpstream, script: bytes
+    serve: Serve, upstream: ScriptedUpstream, script: bytes
 ) -> None:
     upstream.play(script, *named("good"))
-    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h") as gateway:
-        assert await gateway.reason()
-        assert (await gateway.metrics())["swr_gateway_cache_bytes"] == 0
-        assert await gateway.list() == ("good", "nothing")
+    served = await serve(cache_ttl="1h", stale_if_error="1h")
+    assert await reason_of(served)
+    assert served.metric("cache_bytes") == 0
+    assert await listed(served) == ("good", "nothing")
 
 
-async def test_streams_neither_read_what_is_remembered_nor_add_to_it(upstream: ScriptedUpstream) -> None:
+async def test_streams_neither_read_what_is_remembered_nor_add_to_it(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(*named("first", "second", "third"))
     request = repos_pb2.StreamReposRequest(page_size=100)
-    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h") as gateway:
-        streamed = [message.repos[0].name async for message in gateway.stub.StreamRepos(request)]
-        assert await gateway.list(wanted(100)) == ("second", "nothing")
-        streamed += [message.repos[0].name async for message in gateway.stub.StreamRepos(request)]
-        assert await gateway.list(wanted(100)) == ("second", "hit; age=0")
+    served = await serve(cache_ttl="1h", stale_if_error="1h")
+    streamed = [message.repos[0].name async for message in served.stub.StreamRepos(request)]
+    assert await listed(served, wanted(100)) == ("second", "nothing")
+    streamed += [message.repos[0].name async for message in served.stub.StreamRepos(request)]
+    assert await listed(served, wanted(100)) == ("second", "hit; age=0")
+    await served.drain()
     assert streamed == ["first", "third"]
     assert len({request.target for request in upstream.requests}) == 1
 
@@ -491,33 +471,36 @@ async def test_streams_neither_read_what_is_remembered_nor_add_to_it(upstream: S
     ("script", "reason"), [(answer(403), "UPSTREAM_PERMISSION_DENIED"), (answer(503), "UPSTREAM_UNAVAILABLE")]
 )
 async def test_what_one_may_see_is_never_given_to_another(
-    upstream: ScriptedUpstream, script: bytes, reason: str
+    serve: Serve, upstream: ScriptedUpstream, script: bytes, reason: str
 ) -> None:
     upstream.play(*named("of-a"), script)
-    async with remembering(upstream, cache_ttl="1h", stale_if_error="1h", auth="passthrough") as gateway:
-        assert await gateway.list(REQUEST, *A) == ("of-a", "nothing")
-        assert await gateway.reason(*B) == reason
-        assert await gateway.reason() == "CREDENTIAL_MISSING"
-        assert await gateway.list(REQUEST, *A) == ("of-a", "hit; age=0")
+    served = await serve(cache_ttl="1h", stale_if_error="1h", auth="passthrough")
+    assert await listed(served, REQUEST, *A) == ("of-a", "nothing")
+    assert await reason_of(served, *B) == reason
+    assert await reason_of(served) == "CREDENTIAL_MISSING"
+    assert await listed(served, REQUEST, *A) == ("of-a", "hit; age=0")
+    await served.drain()
     assert [request.headers["x-auth-token"] for request in upstream.requests] == ["a", "b"]
 
 
-async def test_nothing_is_remembered_unless_asked_for(upstream: ScriptedUpstream) -> None:
+async def test_nothing_is_remembered_unless_asked_for(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play(*named("first", "second"), answer(503))
-    async with remembering(upstream) as gateway:
-        assert [await gateway.list() for _ in range(2)] == [("first", "nothing"), ("second", "nothing")]
-        assert await gateway.reason() == "UPSTREAM_UNAVAILABLE"
-        assert "swr_gateway_cache_bytes" not in await gateway.metrics()
+    served = await serve()
+    assert [await listed(served) for _ in range(2)] == [("first", "nothing"), ("second", "nothing")]
+    assert await reason_of(served) == "UPSTREAM_UNAVAILABLE"
+    with pytest.raises(KeyError):
+        served.metric("cache_bytes")
 
 
-async def test_metrics_count_what_was_given_again_and_tell_its_size(upstream: ScriptedUpstream, clock: Clock) -> None:
+async def test_metrics_count_what_was_given_again_and_tell_its_size(
+    serve: Serve, upstream: ScriptedUpstream, clock: Clock
+) -> None:
     upstream.play(*named("good"), answer(503))
-    async with remembering(upstream, cache_ttl="10s", stale_if_error="1h") as gateway:
-        assert (await gateway.metrics())["swr_gateway_cache_bytes"] == 0
-        assert [(await gateway.list())[1] for _ in range(3)] == ["nothing", "hit; age=0", "hit; age=0"]
-        clock.now += 11.0
-        assert (await gateway.list())[1] == "stale; age=11"
-        metrics = await gateway.metrics()
-    assert metrics['swr_gateway_cached_pages_total{how="hit"}'] == 2
-    assert metrics['swr_gateway_cached_pages_total{how="stale"}'] == 1
-    assert OVERHEAD < metrics["swr_gateway_cache_bytes"] < OVERHEAD + 200
+    served = await serve(cache_ttl="10s", stale_if_error="1h")
+    assert served.metric("cache_bytes") == 0
+    assert [(await listed(served))[1] for _ in range(3)] == ["nothing", "hit; age=0", "hit; age=0"]
+    clock.now += 11.0
+    assert (await listed(served))[1] == "stale; age=11"
+    assert served.metric("cached_pages_total", how="hit") == 2
+    assert served.metric("cached_pages_total", how="stale") == 1
+    assert OVERHEAD < served.metric("cache_bytes") < OVERHEAD + 200

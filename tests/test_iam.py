@@ -9,30 +9,27 @@ import logging
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import aiohttp
 import grpc
 import pytest
 from aiohttp import web
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from conftest import OPERATED, Serve, Served
 from failures import Failure, failure_of
 from gateway.credentials import iam_token as credentials
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.simulator.error_answers import Rejection
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import HOUR, PATIENT, Advance
+from patience import HOUR, Advance
 from scripted_upstream import Act, Reply, Script, ScriptedUpstream, answer, page, scripted_upstream
 
 USERNAME, PASSWORD = "robot", "canary pass\"word'|镜"
@@ -61,35 +58,14 @@ def tokens_at(upstream: ScriptedUpstream) -> list[str]:
     return [request.headers["x-auth-token"] for request in upstream.requests]
 
 
-@dataclass
-class Running:
-    """A gateway that signs in by IAM, and a channel to it."""
-
-    gateway: Gateway
-    channel: grpc.aio.Channel
-
-    def list(self, **more: Any) -> grpc.aio.UnaryUnaryCall[Any, Any]:
-        stub: Any = RepoServiceStub(self.channel)
-        call: grpc.aio.UnaryUnaryCall[Any, Any] = stub.ListRepos(REQUEST, **more)
-        return call
-
-    def watch(self) -> Any:
-        health: Any = HealthStub(self.channel)
-        return health.Watch(health_pb2.HealthCheckRequest())
-
-    async def asks(self, path: str) -> tuple[int, str]:
-        """Ask as an operator does."""
-        url = f"http://{self.gateway.admin_address}{path}"
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            return response.status, await response.text()
-
-    async def renewals(self) -> dict[str, int]:
-        _, text = await self.asks("/metrics")
-        counted = re.findall(r'^swr_gateway_token_renewals_total\{result="(\w+)"\} (\d+)', text, re.MULTILINE)
-        return {result: int(count) for result, count in counted}
+def watch(served: Served) -> Any:
+    return served.health.Watch(health_pb2.HealthCheckRequest())
 
 
-Serve = Callable[..., Awaitable[Running]]
+def renewals(served: Served) -> dict[str, float]:
+    """Return how often a token was asked for, by the result."""
+    (counted,) = served.gateway._metrics.token_renewals.collect()
+    return {sample.labels["result"]: sample.value for sample in counted.samples}
 
 
 @pytest.fixture
@@ -101,20 +77,10 @@ async def iam() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def serve(upstream: ScriptedUpstream, iam: ScriptedUpstream) -> AsyncIterator[Serve]:
+def serve(serve: Serve, iam: ScriptedUpstream) -> Serve:
     """Start a gateway between the upstream and IAM, or between others."""
     user = {"iam_username": USERNAME, "iam_password": PASSWORD, "iam_domain": "acme", "iam_project": "cn-north-4"}
-    listen = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "drain_grace": "100ms"}
-    urls = {"upstream_url": upstream.url, "iam_url": iam.url}
-    async with AsyncExitStack() as stack:
-
-        async def start(**given: Any) -> Running:
-            settings = Settings(**{"auth": "iam", "coalesce": False, **PATIENT, **user, **listen, **urls, **given})
-            gateway = await stack.enter_async_context(Gateway(settings))
-            channel = grpc.aio.insecure_channel(gateway.addresses[0])
-            return Running(gateway, await stack.enter_async_context(channel))
-
-        yield start
+    return partial(serve, auth="iam", iam_url=iam.url, retries=2, **user)
 
 
 @pytest.fixture
@@ -161,16 +127,16 @@ async def rejected(call: grpc.aio.Call) -> Failure:
 async def test_one_token_is_fetched_at_start_and_sent_with_every_call(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
-    gateway = await serve()
+    served = await serve()
     await iam.all_arrived(1)
     for _ in range(3):
-        await gateway.list()
+        await served.list()
     assert tokens_at(upstream) == ["first"] * 3
     (request,) = iam.requests
     assert (request.method, request.target) == ("POST", "/v3/auth/tokens")
     assert request.headers["content-type"] == "application/json;charset=utf8"
-    assert await gateway.renewals() == {"ok": 1}
-    assert "\nswr_gateway_token_expiry_timestamp_seconds 1.767312e+09\n" in (await gateway.asks("/metrics"))[1]
+    assert renewals(served) == {"ok": 1}
+    assert served.metric("token_expiry_timestamp_seconds") == 1.767312e09
 
 
 async def test_iams_answers_may_be_compressed(serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream) -> None:
@@ -185,13 +151,13 @@ async def test_iams_answers_may_be_compressed(serve: Serve, upstream: ScriptedUp
 async def test_the_gateway_serves_from_the_first_token_on(serve: Serve, iam: ScriptedUpstream) -> None:
     release = asyncio.Event()
     iam.play((release, issued("first")))
-    gateway = await serve()
-    watch = gateway.watch()
-    assert (await watch.read()).status == NOT_SERVING
-    assert await gateway.asks("/readyz") == (503, "no token from IAM\nupstream circuit: closed\n")
+    served = await serve(**OPERATED)
+    health = watch(served)
+    assert (await health.read()).status == NOT_SERVING
+    assert await served.ask("/readyz") == (503, "no token from IAM\nupstream circuit: closed\n")
     release.set()
-    assert (await watch.read()).status == SERVING
-    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
+    assert (await health.read()).status == SERVING
+    assert await served.ask("/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
 async def test_calls_that_come_before_the_token_wait_for_it(
@@ -199,9 +165,9 @@ async def test_calls_that_come_before_the_token_wait_for_it(
 ) -> None:
     release = asyncio.Event()
     iam.play((release, issued("first")))
-    gateway = await serve()
-    calls = [gateway.list() for _ in range(20)]
-    assert (await gateway.watch().read()).status == NOT_SERVING
+    served = await serve()
+    calls = [served.list() for _ in range(20)]
+    assert (await watch(served).read()).status == NOT_SERVING
     assert not any(call.done() for call in calls)
     assert upstream.requests == []
     release.set()
@@ -215,9 +181,9 @@ async def test_a_call_that_cannot_wait_for_the_token_leaves_the_others_waiting(
 ) -> None:
     release = asyncio.Event()
     iam.play((release, issued("first")))
-    gateway = await serve()
-    patient = gateway.list()
-    assert (await failure_of(gateway.list(timeout=0.2))).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    served = await serve()
+    patient = served.list()
+    assert (await failure_of(served.list(timeout=0.2))).code is grpc.StatusCode.DEADLINE_EXCEEDED
     release.set()
     await patient
     assert tokens_at(upstream) == ["first"]
@@ -228,8 +194,8 @@ async def test_a_call_waits_for_the_token_no_longer_than_the_gateway_lets_it(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
     iam.play((Act.STALL,))
-    gateway = await serve(timeout="100ms")
-    await unavailable(gateway.list(timeout=10 * HOUR))
+    served = await serve(timeout="100ms")
+    await unavailable(served.list(timeout=10 * HOUR))
     assert upstream.requests == []
 
 
@@ -241,8 +207,8 @@ async def test_fifty_calls_whose_token_was_revoked_wait_for_one_new_token(
 ) -> None:
     all_here = asyncio.Event()
     upstream.play((all_here, good("second")))
-    gateway = await serve()
-    calls = [gateway.list() for _ in range(50)]
+    served = await serve()
+    calls = [served.list() for _ in range(50)]
     await upstream.all_arrived(50)
     all_here.set()
     await asyncio.gather(*calls)
@@ -275,8 +241,8 @@ async def test_any_401_is_one_new_token_and_one_more_request(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, body: str
 ) -> None:
     upstream.play(answer(401, body), page("[]"))
-    gateway = await serve()
-    await gateway.list()
+    served = await serve()
+    await served.list()
     assert tokens_at(upstream) == ["first", "second"]
     assert len(iam.requests) == 2
 
@@ -296,11 +262,11 @@ async def test_a_new_token_is_rejected_without_a_third_request_or_a_third_token(
 ) -> None:
     monkeypatch.setattr(credentials, "PACE", 1000.0)
     upstream.play(answer(401, body))
-    gateway = await serve()
-    await rejected(gateway.list())
+    served = await serve()
+    await rejected(served.list())
     assert tokens_at(upstream) == ["first", "second"]
     for _ in range(3):
-        await rejected(gateway.list())
+        await rejected(served.list())
     assert tokens_at(upstream)[2:] == ["second"] * 3
     assert len(iam.requests) == 2
 
@@ -310,9 +276,9 @@ async def test_once_the_pace_allows_it_a_token_is_renewed_again(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
     upstream.play((good("third"),))
-    gateway = await serve()
-    await rejected(gateway.list())
-    await gateway.list()
+    served = await serve()
+    await rejected(served.list())
+    await served.list()
     assert tokens_at(upstream) == ["first", "second", "second", "third"]
     assert len(iam.requests) == 3
 
@@ -323,8 +289,8 @@ async def test_no_other_status_renews_whatever_it_says(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, status: int, code: str
 ) -> None:
     upstream.play(answer(status, apigw("token expires", code)))
-    gateway = await serve(retries=0)
-    assert (await failure_of(gateway.list())).info.metadata["httpStatus"] == str(status)
+    served = await serve(retries=0)
+    assert (await failure_of(served.list())).info.metadata["httpStatus"] == str(status)
     assert (len(upstream.requests), len(iam.requests)) == (1, 1)
 
 
@@ -333,8 +299,8 @@ async def test_a_401_that_is_of_permissions_is_told_as_such_where_iam_has_no_new
 ) -> None:
     iam.play(issued("first"), answer(500))
     upstream.play(answer(401, apigw("cross-account", "SVCSTG.SWR.4011044")))
-    gateway = await serve()
-    assert (await failure_of(gateway.list())).reason == "UPSTREAM_PERMISSION_DENIED"
+    served = await serve()
+    assert (await failure_of(served.list())).reason == "UPSTREAM_PERMISSION_DENIED"
     assert (len(upstream.requests), len(iam.requests)) == (1, 2)
 
 
@@ -344,10 +310,10 @@ async def test_a_late_rejection_of_an_older_token_does_not_renew_again(
 ) -> None:
     late = asyncio.Event()
     upstream.play((late, good("second")), (good("second"),))
-    gateway = await serve()
-    slow = gateway.list()
+    served = await serve()
+    slow = served.list()
     await upstream.all_arrived(1)
-    await gateway.list()
+    await served.list()
     late.set()
     await slow
     assert tokens_at(upstream) == ["first", "first", "second", "second"]
@@ -360,13 +326,13 @@ async def test_a_rejected_token_that_cannot_be_renewed_is_no_reason_to_refuse_al
 ) -> None:
     iam.play(issued("first"), answer(401))
     upstream.play(answer(401, apigw("token expires")), answer(401, apigw("token expires")), page("[]"))
-    gateway = await serve()
+    served = await serve(**OPERATED)
     for _ in range(2):
-        await unavailable(gateway.list())
-    await gateway.list()
+        await unavailable(served.list())
+    await served.list()
     assert tokens_at(upstream) == ["first"] * 3
     assert len(iam.requests) == 2
-    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
+    assert await served.ask("/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
 # IAM has none
@@ -402,12 +368,12 @@ async def test_whatever_iam_does_calls_are_told_that_there_is_no_credential(
     if isinstance(script, tuple) and Act.STALL in script:
         monkeypatch.setattr("gateway.upstream.iam_client.TIMEOUT", 0.3)
     iam.play(script)
-    gateway = await serve()
-    await unavailable(gateway.list())
+    served = await serve()
+    await unavailable(served.list())
     await iam.all_arrived(1)  # on a busy machine the time may end before a request has left; another one follows
     assert upstream.requests == []
     assert {request.target for request in iam.requests} == {"/v3/auth/tokens"}
-    assert (await gateway.renewals()).keys() == {reason}
+    assert renewals(served).keys() == {reason}
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert told
     assert all(line.startswith(f"no token from IAM: {reason} ") for line in told)
@@ -420,17 +386,17 @@ async def test_a_refusal_of_iams_is_one_though_its_body_never_ends(
     monkeypatch.setattr("gateway.upstream.iam_client.TIMEOUT", 4.0)
     monkeypatch.setattr("gateway.upstream.bodies.ERROR_BODY_TIMEOUT", 3600.0)
     iam.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL))
-    gateway = await serve()
-    await unavailable(gateway.list())
-    assert (await gateway.renewals()).keys() == {"UPSTREAM_CREDENTIAL_REJECTED"}
+    served = await serve()
+    await unavailable(served.list())
+    assert renewals(served).keys() == {"UPSTREAM_CREDENTIAL_REJECTED"}
 
 
 async def test_nobody_listens_where_iam_should_be(serve: Serve) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        gateway = await serve(iam_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
-        await unavailable(gateway.list())
-        assert (await gateway.renewals()).keys() == {"UPSTREAM_UNREACHABLE"}
+        served = await serve(iam_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+        await unavailable(served.list())
+        assert renewals(served).keys() == {"UPSTREAM_UNREACHABLE"}
 
 
 @pytest.mark.usefixtures("_tried_again_late")
@@ -438,15 +404,15 @@ async def test_without_a_token_calls_are_refused_at_once_and_told_when_to_come_a
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
     iam.play(answer(401))
-    gateway = await serve()
+    served = await serve()
     for _ in range(10):
-        failure = await unavailable(gateway.list())
+        failure = await unavailable(served.list())
         retry = failure.details["RetryInfo"]
         assert isinstance(retry, error_details_pb2.RetryInfo)
         assert 0 < retry.retry_delay.seconds <= credentials.MAX_WAIT
     assert upstream.requests == []
     assert len(iam.requests) == 1
-    assert (await gateway.watch().read()).status == NOT_SERVING
+    assert (await watch(served).read()).status == NOT_SERVING
 
 
 @pytest.mark.usefixtures("_tried_again_at_once")
@@ -454,12 +420,12 @@ async def test_the_gateway_recovers_by_itself(
     serve: Serve, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     iam.play(answer(500), (Act.CLOSE,), issued("first"))
-    gateway = await serve()
-    watch = gateway.watch()
-    while (await watch.read()).status != SERVING:
+    served = await serve()
+    health = watch(served)
+    while (await health.read()).status != SERVING:
         pass
-    await gateway.list()
-    assert await gateway.renewals() == {"UPSTREAM_INTERNAL": 1, "UPSTREAM_CONNECTION_LOST": 1, "ok": 1}
+    await served.list()
+    assert renewals(served) == {"UPSTREAM_INTERNAL": 1, "UPSTREAM_CONNECTION_LOST": 1, "ok": 1}
     assert caplog.text.count("; calls are refused") == 2
 
 
@@ -471,12 +437,12 @@ async def test_a_token_stays_in_use_while_its_renewal_fails(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     iam.play(issued("first"), answer(500), (Act.STALL,))
-    gateway = await serve()
+    served = await serve(**OPERATED)
     await iam.all_arrived(3)
-    await gateway.list()
+    await served.list()
     assert tokens_at(upstream) == ["first"]
-    assert await gateway.renewals() == {"ok": 1, "UPSTREAM_INTERNAL": 1}
-    assert await gateway.asks("/readyz") == (200, "ok\nupstream circuit: closed\n")
+    assert renewals(served) == {"ok": 1, "UPSTREAM_INTERNAL": 1}
+    assert await served.ask("/readyz") == (200, "ok\nupstream circuit: closed\n")
     assert "; the last one stays in use" in caplog.text
 
 
@@ -486,15 +452,15 @@ async def test_a_token_that_ends_without_a_new_one_is_used_no_more(
 ) -> None:
     release = asyncio.Event()
     iam.play((release, issued("first", "2026-01-01T01:00:00Z")), answer(401))
-    gateway = await serve()
-    watch = gateway.watch()
-    assert (await watch.read()).status == NOT_SERVING
+    served = await serve()
+    health = watch(served)
+    assert (await health.read()).status == NOT_SERVING
     release.set()
-    assert (await watch.read()).status == SERVING
+    assert (await health.read()).status == SERVING
     await iam.all_arrived(2)
     advance(HOUR)
-    assert (await watch.read()).status == NOT_SERVING
-    await unavailable(gateway.list())
+    assert (await health.read()).status == NOT_SERVING
+    await unavailable(served.list())
     assert upstream.requests == []
 
 
@@ -524,35 +490,35 @@ async def cloud(rejection: Rejection | None = None, **access: Any) -> AsyncItera
 
 async def test_a_token_of_20_000_characters_signs_in(serve: Serve) -> None:
     async with cloud(token_size=20_000) as here:
-        gateway = await serve(upstream_url=here.url, iam_url=here.url)
-        assert len((await gateway.list()).repos) == 3
+        served = await serve(upstream_url=here.url, iam_url=here.url)
+        assert len((await served.list()).repos) == 3
 
 
 @pytest.mark.parametrize("rejection", [None, *Rejection])
 async def test_the_embedded_iam_replaces_what_it_revoked(serve: Serve, rejection: Rejection | None) -> None:
     async with cloud(rejection) as here:
-        gateway = await serve(upstream_url=here.url, iam_url=here.url)
-        await gateway.list()
+        served = await serve(upstream_url=here.url, iam_url=here.url)
+        await served.list()
         here.door.revoke()
-        await gateway.list()
+        await served.list()
         assert here.answers == [("POST", 201), ("GET", 200), ("GET", 401), ("POST", 201), ("GET", 200)]
 
 
 async def test_the_embedded_iam_refuses_a_wrong_password(serve: Serve) -> None:
     async with cloud() as here:
-        gateway = await serve(upstream_url=here.url, iam_url=here.url, iam_password="wrong")
-        await unavailable(gateway.list())
+        served = await serve(upstream_url=here.url, iam_url=here.url, iam_password="wrong")
+        await unavailable(served.list())
         assert here.answers == [("POST", 401)]
 
 
 async def test_calls_see_nothing_of_a_renewal_ahead_of_the_end(serve: Serve, advance: Advance) -> None:
     async with cloud(token_life=HOUR) as here:
-        gateway = await serve(upstream_url=here.url, iam_url=here.url)
-        await gateway.list()
+        served = await serve(upstream_url=here.url, iam_url=here.url)
+        await served.list()
         advance(0.86 * HOUR)
         while here.answers.count(("POST", 201)) < 2:
-            await gateway.list()
-        await gateway.list()
+            await served.list()
+        await served.list()
         assert {*here.answers} == {("POST", 201), ("GET", 200)}
 
 

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Serve
 from failures import failure_of
 from gateway.core.errors import GatewayError
 from gateway.reliability.limiter import ConcurrencyLimiter, Permit
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import AGES, HOUR, PATIENT, Advance
+from patience import AGES, HOUR, Advance
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
 REQUEST = repos_pb2.ListReposRequest()
-IN_FLIGHT, QUEUE = "swr_gateway_upstream_in_flight", "swr_gateway_upstream_queue"
 
 
 async def let_all_run() -> None:
@@ -264,44 +257,19 @@ def test_permits_are_conserved_whoever_comes_ends_or_is_cancelled(
 # On sockets.
 
 
-@asynccontextmanager
-async def serving(upstream: ScriptedUpstream, **given: Any) -> AsyncIterator[tuple[Gateway, grpc.aio.Channel]]:
-    settings = Settings(
-        upstream_url=upstream.url,
-        auth="none",
-        listen="127.0.0.1:0",
-        admin_listen="127.0.0.1:0",
-        coalesce=False,
-        drain_grace="1s",
-        **PATIENT | {"retries": 0} | given,
-    )
-    async with Gateway(settings) as gateway, grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        yield gateway, channel
-
-
-async def until(gateway: Gateway, **wanted: int) -> None:
-    """Wait until the metrics say so."""
-
-    def ask() -> dict[str, str]:
-        with urllib.request.urlopen(f"http://{gateway.admin_address}/metrics") as response:
-            return dict(line.split(" ", 1) for line in response.read().decode().splitlines() if line[0] != "#")
-
-    shown: dict[str, str] = {}
-    while any(float(shown.get(name, -1)) != number for name, number in wanted.items()):
-        shown = await asyncio.to_thread(ask)
-
-
-async def test_one_too_many_is_told_when_to_come_again_and_does_not_go_upstream(upstream: ScriptedUpstream) -> None:
+async def test_one_too_many_is_told_when_to_come_again_and_does_not_go_upstream(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")))
-    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        calls = [stub.ListRepos(REQUEST), stub.ListRepos(REQUEST)]
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
-        failure = await failure_of(stub.ListRepos(REQUEST))
-        assert len(upstream.requests) == 1
-        release.set()
-        assert [await call for call in calls] == [repos_pb2.ListReposResponse()] * 2
+    served = await serve(max_in_flight=1, max_queue=1)
+    calls = [served.stub.ListRepos(REQUEST), served.stub.ListRepos(REQUEST)]
+    await served.until(upstream_in_flight=1, upstream_queue=1)
+    failure = await failure_of(served.stub.ListRepos(REQUEST))
+    assert len(upstream.requests) == 1
+    release.set()
+    assert [await call for call in calls] == [repos_pb2.ListReposResponse()] * 2
+    await served.drain()
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED")
     assert dict(failure.info.metadata) == {"phase": "queue"}
     assert failure.trailers["grpc-retry-pushback-ms"] == "-1"
@@ -313,92 +281,93 @@ async def test_one_too_many_is_told_when_to_come_again_and_does_not_go_upstream(
     assert len(upstream.requests) == 2
 
 
-async def test_who_waits_too_long_is_refused_while_the_others_go_on(upstream: ScriptedUpstream) -> None:
+async def test_who_waits_too_long_is_refused_while_the_others_go_on(serve: Serve, upstream: ScriptedUpstream) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")))
-    async with serving(upstream, max_in_flight=1, queue_timeout="50ms") as (_, channel):
-        stub = RepoServiceStub(channel)
-        first = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        failures = await asyncio.gather(*(failure_of(stub.ListRepos(REQUEST)) for _ in range(5)))
-        assert {failure.reason for failure in failures} == {"GATEWAY_OVERLOADED"}
-        release.set()
-        assert await first == repos_pb2.ListReposResponse()
+    served = await serve(max_in_flight=1, queue_timeout="50ms")
+    first = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    failures = await asyncio.gather(*(failure_of(served.stub.ListRepos(REQUEST)) for _ in range(5)))
+    assert {failure.reason for failure in failures} == {"GATEWAY_OVERLOADED"}
+    release.set()
+    assert await first == repos_pb2.ListReposResponse()
+    await served.drain()
     assert len(upstream.requests) == 1
 
 
 async def test_who_waits_for_a_permit_waits_within_its_deadline_and_blames_nobody_else(
-    upstream: ScriptedUpstream, advance: Advance
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
 ) -> None:
     upstream.play((Act.STALL,))
-    async with serving(upstream, max_in_flight=1, timeout="1h") as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        in_flight = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        waiting = stub.ListRepos(REQUEST)
-        await until(gateway, **{QUEUE: 1})
-        advance(HOUR)
-        assert (await failure_of(in_flight)).reason == "UPSTREAM_TIMEOUT"
-        overloaded = await failure_of(waiting)
+    served = await serve(max_in_flight=1, timeout="1h")
+    in_flight = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    waiting = served.stub.ListRepos(REQUEST)
+    await served.until(upstream_queue=1)
+    advance(HOUR)
+    assert (await failure_of(in_flight)).reason == "UPSTREAM_TIMEOUT"
+    overloaded = await failure_of(waiting)
     assert (overloaded.code, overloaded.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED")
     assert overloaded.info.metadata["phase"] == "queue"
     assert "gateway" in str(overloaded.details["QuotaFailure"])
 
 
-async def test_an_attempts_time_begins_with_its_permit(upstream: ScriptedUpstream, advance: Advance) -> None:
+async def test_an_attempts_time_begins_with_its_permit(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
     release = asyncio.Event()
     upstream.play((Act.STALL,), (release, page("[]")))
-    async with serving(upstream, max_in_flight=1, attempt_timeout="1h") as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        first = stub.ListRepos(REQUEST)
-        await upstream.arrived.wait()
-        second = stub.ListRepos(REQUEST)
-        await until(gateway, **{QUEUE: 1})
-        advance(HOUR)
-        assert (await failure_of(first)).reason == "UPSTREAM_TIMEOUT"
-        await upstream.all_arrived(2)
-        advance(HOUR / 2)
-        release.set()
-        assert await second == repos_pb2.ListReposResponse()
+    served = await serve(max_in_flight=1, attempt_timeout="1h")
+    first = served.stub.ListRepos(REQUEST)
+    await upstream.all_arrived(1)
+    second = served.stub.ListRepos(REQUEST)
+    await served.until(upstream_queue=1)
+    advance(HOUR)
+    assert (await failure_of(first)).reason == "UPSTREAM_TIMEOUT"
+    await upstream.all_arrived(2)
+    advance(HOUR / 2)
+    release.set()
+    assert await second == repos_pb2.ListReposResponse()
 
 
-async def test_health_is_told_while_everything_is_full(upstream: ScriptedUpstream) -> None:
+async def test_health_is_told_while_everything_is_full(serve: Serve, upstream: ScriptedUpstream) -> None:
     upstream.play((Act.STALL,))
-    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
-        stub, health = RepoServiceStub(channel), HealthStub(channel)
-        calls = [stub.ListRepos(REQUEST), stub.ListRepos(REQUEST)]
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
-        check: Any = health.Check  # type: ignore[attr-defined]
-        reply = await check(health_pb2.HealthCheckRequest())
-        assert reply.status == health_pb2.HealthCheckResponse.SERVING
-        assert not any(call.done() for call in calls)
+    served = await serve(max_in_flight=1, max_queue=1)
+    calls = [served.stub.ListRepos(REQUEST), served.stub.ListRepos(REQUEST)]
+    await served.until(upstream_in_flight=1, upstream_queue=1)
+    reply = await served.health.Check(health_pb2.HealthCheckRequest())
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    assert not any(call.done() for call in calls)
 
 
-async def test_metrics_say_who_is_in_flight_and_who_waits_and_return_to_nothing(upstream: ScriptedUpstream) -> None:
+async def test_metrics_say_who_is_in_flight_and_who_waits_and_return_to_nothing(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")))
-    async with serving(upstream, max_in_flight=2) as (gateway, channel):
-        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
-        calls = [RepoServiceStub(channel).ListRepos(REQUEST) for _ in range(5)]
-        await until(gateway, **{IN_FLIGHT: 2, QUEUE: 3})
-        release.set()
-        await asyncio.gather(*calls)
-        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+    served = await serve(max_in_flight=2)
+    await served.until(upstream_in_flight=0, upstream_queue=0)
+    calls = [served.stub.ListRepos(REQUEST) for _ in range(5)]
+    await served.until(upstream_in_flight=2, upstream_queue=3)
+    release.set()
+    await asyncio.gather(*calls)
+    await served.until(upstream_in_flight=0, upstream_queue=0)
 
 
-async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_permit(upstream: ScriptedUpstream) -> None:
+async def test_after_a_thousand_cancelled_calls_a_good_one_has_its_permit(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     upstream.play((Act.STALL,))
-    async with serving(upstream, max_in_flight=3, max_queue=1000) as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        calls = [stub.ListRepos(REQUEST) for _ in range(500)]
-        await until(gateway, **{IN_FLIGHT: 3, QUEUE: 497})
-        for call in calls:
-            call.cancel()
-        for _ in range(500):
-            stub.ListRepos(REQUEST).cancel()
-        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
-        upstream.play(page('[{"name":"good"}]'))
-        assert (await stub.ListRepos(REQUEST)).repos[0].name == "good"
+    served = await serve(max_in_flight=3, max_queue=1000)
+    calls = [served.stub.ListRepos(REQUEST) for _ in range(500)]
+    await served.until(upstream_in_flight=3, upstream_queue=497)
+    for call in calls:
+        call.cancel()
+    for _ in range(500):
+        served.stub.ListRepos(REQUEST).cancel()
+    await served.until(upstream_in_flight=0, upstream_queue=0)
+    upstream.play(page('[{"name":"good"}]'))
+    assert (await served.stub.ListRepos(REQUEST)).repos[0].name == "good"
 
 
 # Streams, which fetch pages ahead.
@@ -419,56 +388,57 @@ def list_of(count: int, *, cuts: Mapping[int, int]) -> Callable[[Request], bytes
 @pytest.mark.parametrize("max_queue", [0, 200])
 @pytest.mark.parametrize("max_in_flight", [1, 3, 100])
 async def test_a_lone_stream_waits_for_no_permit_and_so_never_too_long(
-    upstream: ScriptedUpstream,
-    max_in_flight: int,
-    max_queue: int,
-    cuts: dict[int, int],
+    serve: Serve, upstream: ScriptedUpstream, max_in_flight: int, max_queue: int, cuts: dict[int, int]
 ) -> None:
     upstream.play((list_of(95, cuts=cuts),))
     limits = {"max_in_flight": max_in_flight, "max_queue": max_queue, "queue_timeout": "0.000001ms"}
-    async with serving(upstream, **limits) as (gateway, channel):
-        call = RepoServiceStub(channel).StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
-        assert [repo.name async for message in call for repo in message.repos] == [f"r-{at}" for at in range(95)]
-        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+    served = await serve(**limits)
+    call = served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
+    assert [repo.name async for message in call for repo in message.repos] == [f"r-{at}" for at in range(95)]
+    await served.until(upstream_in_flight=0, upstream_queue=0)
 
 
-async def test_pages_ahead_do_not_queue_in_front_of_other_callers(upstream: ScriptedUpstream) -> None:
+async def test_pages_ahead_do_not_queue_in_front_of_other_callers(serve: Serve, upstream: ScriptedUpstream) -> None:
     release, answers = asyncio.Event(), list_of(50, cuts={})
     upstream.play((answers,), (release, answers), (page("[]"),), (answers,))
-    async with serving(upstream, max_in_flight=1) as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        stream = aiter(stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10)))
-        first = await anext(stream)
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 0})
-        other = stub.ListRepos(REQUEST)
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
-        release.set()
-        assert await other == repos_pb2.ListReposResponse()
-        rest = [repo.name async for message in stream for repo in message.repos]
-        assert [repo.name for repo in first.repos] + rest == [f"r-{at}" for at in range(50)]
+    served = await serve(max_in_flight=1)
+    stream = aiter(served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10)))
+    first = await anext(stream)
+    await served.until(upstream_in_flight=1, upstream_queue=0)
+    other = served.stub.ListRepos(REQUEST)
+    await served.until(upstream_in_flight=1, upstream_queue=1)
+    release.set()
+    assert await other == repos_pb2.ListReposResponse()
+    rest = [repo.name async for message in stream for repo in message.repos]
+    assert [repo.name for repo in first.repos] + rest == [f"r-{at}" for at in range(50)]
+    await served.drain()
     assert ["offset" in request.target for request in upstream.requests] == [True, True, False, True, True, True]
 
 
-async def test_the_page_that_a_stream_needs_waits_its_turn_like_any_other_call(upstream: ScriptedUpstream) -> None:
+async def test_the_page_that_a_stream_needs_waits_its_turn_like_any_other_call(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     release = asyncio.Event()
     upstream.play((release, page("[]")), (list_of(5, cuts={}),))
-    async with serving(upstream, max_in_flight=1, max_queue=1) as (gateway, channel):
-        stub = RepoServiceStub(channel)
-        other = stub.ListRepos(REQUEST)
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 0})
-        stream = stub.StreamRepos(repos_pb2.StreamReposRequest())
-        await until(gateway, **{IN_FLIGHT: 1, QUEUE: 1})
-        assert (await failure_of(stub.ListRepos(REQUEST))).reason == "GATEWAY_OVERLOADED"
-        release.set()
-        await other
-        assert sum([len(message.repos) async for message in stream]) == 5
+    served = await serve(max_in_flight=1, max_queue=1)
+    other = served.stub.ListRepos(REQUEST)
+    await served.until(upstream_in_flight=1, upstream_queue=0)
+    stream = served.stub.StreamRepos(repos_pb2.StreamReposRequest())
+    await served.until(upstream_in_flight=1, upstream_queue=1)
+    assert (await failure_of(served.stub.ListRepos(REQUEST))).reason == "GATEWAY_OVERLOADED"
+    release.set()
+    await other
+    assert sum([len(message.repos) async for message in stream]) == 5
 
 
-async def test_a_page_ahead_whose_first_request_fails_queues_for_its_second(upstream: ScriptedUpstream) -> None:
+async def test_a_page_ahead_whose_first_request_fails_queues_for_its_second(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
     answers = list_of(30, cuts={})
     upstream.play((answers,), answer(503), (answers,))
-    async with serving(upstream, max_in_flight=1, retries=1) as (gateway, channel):
-        stream = RepoServiceStub(channel).StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
-        assert sum([len(message.repos) async for message in stream]) == 30
-        await until(gateway, **{IN_FLIGHT: 0, QUEUE: 0})
+    served = await serve(max_in_flight=1, retries=1)
+    stream = served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
+    assert sum([len(message.repos) async for message in stream]) == 30
+    await served.until(upstream_in_flight=0, upstream_queue=0)
+    await served.drain()
     assert len(upstream.requests) == 4
