@@ -13,27 +13,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
+from conftest import OPERATED, Serve
 from gateway.metrics import Metrics
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.start_errors import ListenError
-from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import admin_http
 from gateway.telemetry import loop_monitor as heart
 from gateway.telemetry.admin import Admin, Texts
 from gateway.telemetry.loop_monitor import LoopMonitor
-from patience import AGES, PATIENT, Clock, let_pass, until
-from scripted_upstream import ScriptedUpstream
+from patience import AGES, Clock, let_pass, until
 
 
 def ask(address: str | None, path: str, accept: str = "*/*") -> tuple[int, str]:
@@ -47,74 +42,60 @@ def ask(address: str | None, path: str, accept: str = "*/*") -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def settings(upstream: ScriptedUpstream, **more: object) -> Settings:
-    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"} | PATIENT
-    return Settings.model_validate(defaults | {"upstream_url": upstream.url} | more)
+@pytest.fixture
+def serve(serve: Serve) -> Serve:
+    """Start a gateway whose operators are answered."""
+    return partial(serve, **OPERATED)
 
 
 def operators(address: str = "127.0.0.1:0", problems: Texts = tuple) -> Admin:
     return Admin(address, Metrics().registry, problems=problems, not_ready_reasons=tuple, notes=tuple)
 
 
-async def test_a_gateway_that_serves_is_live_and_ready(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream)) as gateway:
-        assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
-        assert ask(gateway.admin_address, "/readyz") == (200, "ok\nupstream circuit: closed\n")
+async def test_a_gateway_that_serves_is_live_and_ready(serve: Serve) -> None:
+    served = await serve()
+    assert ask(served.gateway.admin_address, "/livez") == (200, "ok\n")
+    assert ask(served.gateway.admin_address, "/readyz") == (200, "ok\nupstream circuit: closed\n")
 
 
-async def test_a_gateway_that_drains_is_live_and_not_ready(upstream: ScriptedUpstream) -> None:
-    running: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
-    leave = asyncio.Event()
-
-    async def serve() -> None:
-        async with Gateway(settings(upstream, drain_delay="1h")) as gateway:
-            running.set_result(gateway)
-            await leave.wait()
-
-    serving = asyncio.create_task(serve())
-    gateway = await running
-    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        stub: Any = HealthStub(channel)  # the library's stubs know no methods
-        watch = stub.Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        leave.set()
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert ask(gateway.admin_address, "/readyz") == (503, "draining\nupstream circuit: closed\n")
-        assert ask(gateway.admin_address, "/livez") == (200, "ok\n")
-    serving.cancel()
+async def test_a_gateway_that_drains_is_live_and_not_ready(serve: Serve) -> None:
+    served = await serve(drain_delay="1h")
+    watch = served.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    leaving = asyncio.create_task(served.drain())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert ask(served.gateway.admin_address, "/readyz") == (503, "draining\nupstream circuit: closed\n")
+    assert ask(served.gateway.admin_address, "/livez") == (200, "ok\n")
+    leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await serving
+        await leaving
 
 
-async def test_metrics_are_those_of_prometheus(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream)) as gateway:
-        status, text = ask(gateway.admin_address, "/metrics")
+async def test_metrics_are_those_of_prometheus(serve: Serve) -> None:
+    served = await serve()
+    status, text = ask(served.gateway.admin_address, "/metrics")
     assert status == 200
     names = {family.name for family in text_string_to_metric_families(text)}
     assert "swr_gateway_file_reloads" in names
 
 
-async def test_a_slow_call_leads_to_its_trace(upstream: ScriptedUpstream) -> None:
+async def test_a_slow_call_leads_to_its_trace(serve: Serve) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
-    async with Gateway(settings(upstream)) as gateway:
-        async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-            for parent in (f"00-{trace}-b7ad6b7169203331-01", f"00-{trace[::-1]}-b7ad6b7169203331-00"):
-                await RepoServiceStub(channel).ListRepos(
-                    repos_pb2.ListReposRequest(), metadata=(("traceparent", parent),)
-                )
-        _, text = ask(gateway.admin_address, "/metrics", "application/openmetrics-text; version=1.0.0")
+    served = await serve()
+    for parent in (f"00-{trace}-b7ad6b7169203331-01", f"00-{trace[::-1]}-b7ad6b7169203331-00"):
+        await served.list(metadata=(("traceparent", parent),))
+    _, text = ask(served.gateway.admin_address, "/metrics", "application/openmetrics-text; version=1.0.0")
     assert f'# {{trace_id="{trace}"}}' in text
     assert trace[::-1] not in text
 
 
-async def test_other_paths_are_not_found(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream)) as gateway:
-        assert ask(gateway.admin_address, "/") == (404, "/metrics, /livez, /readyz\n")
+async def test_other_paths_are_not_found(serve: Serve) -> None:
+    served = await serve()
+    assert ask(served.gateway.admin_address, "/") == (404, "/metrics, /livez, /readyz\n")
 
 
-async def test_without_an_address_nothing_listens(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream).model_copy(update={"admin_listen": None})) as gateway:
-        assert gateway.admin_address is None
+async def test_without_an_address_nothing_listens(serve: Serve) -> None:
+    assert (await serve(admin_listen=None)).gateway.admin_address is None
 
 
 async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is(
@@ -138,14 +119,12 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
     assert len([record for record in caplog.records if "it stands at" in record.getMessage()]) == 1
 
 
-async def test_a_gateway_whose_loop_does_not_turn_is_not_ready(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with Gateway(settings(upstream)) as gateway:
-        monkeypatch.setattr(heart, "DEAD_AFTER", -1.0)
-        status, text = ask(gateway.admin_address, "/readyz")
-        assert (status, text.startswith("the event loop has not turned for ")) == (503, True)
-        assert "\nswr_gateway_ready 0.0\n" in ask(gateway.admin_address, "/metrics")[1]
+async def test_a_gateway_whose_loop_does_not_turn_is_not_ready(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = await serve()
+    monkeypatch.setattr(heart, "DEAD_AFTER", -1.0)
+    status, text = ask(served.gateway.admin_address, "/readyz")
+    assert (status, text.startswith("the event loop has not turned for ")) == (503, True)
+    assert "\nswr_gateway_ready 0.0\n" in ask(served.gateway.admin_address, "/metrics")[1]
 
 
 async def test_lateness_of_the_loop_is_observed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +150,10 @@ async def test_ipv6_is_listened_on() -> None:
         assert ask(running.address, "/livez") == (200, "ok\n")
 
 
-async def test_an_address_in_use_is_told_with_its_setting(upstream: ScriptedUpstream) -> None:
-    async with Gateway(settings(upstream)) as first:
-        second = settings(upstream).model_copy(update={"admin_listen": first.admin_address})
-        with pytest.raises(ListenError, match=rf"--admin-listen: cannot listen on {first.admin_address}: .* in use"):
-            await Gateway(second).__aenter__()
+async def test_an_address_in_use_is_told_with_its_setting(serve: Serve) -> None:
+    taken = (await serve()).gateway.admin_address
+    with pytest.raises(ListenError, match=rf"--admin-listen: cannot listen on {taken}: .* in use"):
+        await serve(admin_listen=taken)
 
 
 # Clients of all kinds
