@@ -20,17 +20,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
+from conftest import Serve
 from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
 from gateway.client.call_error import to_call_error
 from gateway.client.connection import Connection
 from gateway.client.resume import MAX_WAIT, MIN_WAIT, wait_before_resume
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
-from patience import HOUR, PATIENT, Advance, until
+from patience import HOUR, Advance, until
 from scripted_gateway import AT_ONCE, STALL, Break, Script, ScriptedGateway, message, packed, scripted_gateway
 
 CANARY = "canary-4711"
@@ -80,18 +79,15 @@ Connected: TypeAlias = Callable[..., Awaitable[Client]]
 
 
 @pytest.fixture
-async def connected() -> AsyncIterator[Connected]:
+async def connected(serve: Serve) -> AsyncIterator[Connected]:
     """Open a client of a gateway in front of the embedded upstream."""
     async with AsyncExitStack() as stack:
 
         async def start(auth: str = "none", upstream_token: str = "", **arguments: Any) -> Client:
             app = make_app(default_repositories(), authenticator=Authenticator(Access(token=upstream_token)))
             url = await stack.enter_async_context(running(app))
-            settings = Settings(
-                upstream_url=url, auth=auth, listen="127.0.0.1:0", admin_listen=None, drain_grace="1s", **PATIENT
-            )
-            gateway = await stack.enter_async_context(Gateway(settings))
-            return await stack.enter_async_context(Client(gateway.addresses[0], **arguments))
+            served = await serve(upstream_url=url, auth=auth)
+            return await stack.enter_async_context(Client(served.address, **arguments))
 
         yield start
 

@@ -9,7 +9,8 @@ import shutil
 import ssl
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,13 +21,12 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from certificates import CA, OTHER_CA, Folder, Pair, client_context, issue, issue_named, pem_of
+from conftest import Serve
 from envoy import BINARY, CALLER, EDGE, GATEWAY, SHIPPED, Envoy, channel_to, envoy
 from failures import failure_of
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT, until
+from patience import until
 from scripted_upstream import ScriptedUpstream, answer, page, scripted_upstream
 
 CONFIGURATIONS = sorted(path.name for path in SHIPPED.glob("*.yaml"))
@@ -36,8 +36,6 @@ METHOD = "/gateway.swr.v1.RepoService/ListRepos"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACESTATE = "vendor=00f067aa0ba902b7"
 
-Configure = Callable[..., Settings]
-
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Folder:
@@ -45,28 +43,25 @@ def tls(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def settings(upstream: ScriptedUpstream, tls: Folder) -> Configure:
-    """Settings of a gateway as the head of load-balancer.yaml has them, or in plain text."""
-
-    def configure(*, plain: bool = False, **given: Any) -> Settings:
-        defaults: dict[str, Any] = {"upstream_url": upstream.url, "auth": "none", "listen": "127.0.0.1:0"}
-        defaults |= {"admin_listen": None, "drain_grace": "1s"} | PATIENT
-        if not plain:
-            defaults |= {"tls_cert": tls.path("cert"), "tls_key": tls.path("key"), "tls_client_ca": tls.path("ca")}
-            defaults |= {"tls_allowed_sans": "edge.corp.example"}
-        return Settings(**defaults | given)
-
-    return configure
+def serve(serve: Serve) -> Serve:
+    """Start a gateway that sends requests again and lets calls share them, as it does by default."""
+    return partial(serve, retries=2, coalesce=True)
 
 
 @pytest.fixture
-async def edge(settings: Configure, tmp_path: Path) -> AsyncIterator[Envoy]:
+def serve_tls(serve: Serve, tls: Folder) -> Serve:
+    """Start a gateway as the head of load-balancer.yaml has it."""
+    pair = {"tls_cert": tls.path("cert"), "tls_key": tls.path("key")}
+    return partial(serve, **pair, tls_client_ca=tls.path("ca"), tls_allowed_sans="edge.corp.example")
+
+
+@pytest.fixture
+async def edge(serve_tls: Serve, tmp_path: Path) -> AsyncIterator[Envoy]:
     """A load balancer in front of two gateways."""
-    async with Gateway(settings()) as one, Gateway(settings()) as other:
-        gateways = one.addresses + other.addresses
-        async with envoy("load-balancer", tmp_path / "edge", EDGE, gateways) as edge:
-            await edge.until_healthy(*gateways)
-            yield edge
+    gateways = [(await serve_tls()).address for _ in range(2)]
+    async with envoy("load-balancer", tmp_path / "edge", EDGE, gateways) as edge:
+        await edge.until_healthy(*gateways)
+        yield edge
 
 
 @pytest.fixture
@@ -85,12 +80,9 @@ async def browser(edge: Envoy) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def sidecar(settings: Configure, tmp_path: Path) -> AsyncIterator[Envoy]:
+async def sidecar(serve: Serve, tmp_path: Path) -> AsyncIterator[Envoy]:
     """The Envoy beside a gateway that speaks plain text."""
-    async with (
-        Gateway(settings(plain=True)) as gateway,
-        envoy("sidecar", tmp_path / "sidecar", GATEWAY, gateway.addresses) as running,
-    ):
+    async with envoy("sidecar", tmp_path / "sidecar", GATEWAY, [(await serve()).address]) as running:
         yield running
 
 
@@ -153,12 +145,11 @@ async def test_who_is_no_caller_is_refused_at_the_hop(
 
 
 async def test_a_gateway_that_shows_another_name_gets_no_calls(
-    settings: Configure, upstream: ScriptedUpstream, tmp_path: Path
+    serve: Serve, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     """The authority vouches for callers as well: a caller must not be taken for a gateway."""
     async with (
-        Gateway(settings(plain=True)) as gateway,
-        envoy("sidecar", tmp_path / "sidecar", CALLER, gateway.addresses) as sidecar,
+        envoy("sidecar", tmp_path / "sidecar", CALLER, [(await serve()).address]) as sidecar,
         envoy("client-sidecar", tmp_path / "client", CALLER, [sidecar.address]) as client,
         channel_to(client.address) as channel,
     ):
@@ -219,23 +210,21 @@ async def test_a_sick_upstream_takes_no_gateway_out(
     assert await edge.stat(r"cluster\.gateways\.membership_healthy") == 2
 
 
-async def test_a_gateway_gets_calls_while_it_has_a_token_and_does_not_drain(
-    settings: Configure, tmp_path: Path
-) -> None:
+async def test_a_gateway_gets_calls_while_it_has_a_token_and_does_not_drain(serve_tls: Serve, tmp_path: Path) -> None:
     issued = json.dumps({"token": {"issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z"}})
     user = {"iam_username": "robot", "iam_password": "x", "iam_domain": "acme", "iam_project": "cn-north-4"}
     may_answer = asyncio.Event()
-    async with scripted_upstream() as iam, Gateway(settings()) as ready:
+    async with scripted_upstream() as iam:
         iam.play((may_answer, answer(201, issued, {"X-Subject-Token": "first"})))
-        signs_in = Gateway(settings(auth="iam", iam_url=iam.url, drain_delay="1h", **user))
-        await signs_in.__aenter__()
-        gateways = ready.addresses + signs_in.addresses
+        ready = await serve_tls()
+        signs_in = await serve_tls(auth="iam", iam_url=iam.url, drain_delay="1h", **user)
+        gateways = [ready.address, signs_in.address]
         async with envoy("load-balancer", tmp_path / "edge", EDGE, gateways) as edge:
-            await edge.until_healthy(*ready.addresses)
+            await edge.until_healthy(ready.address)
             may_answer.set()
             await edge.until_healthy(*gateways)
-            draining = asyncio.create_task(signs_in.__aexit__(None, None, None))
-            await edge.until_healthy(*ready.addresses)
+            draining = asyncio.create_task(signs_in.drain())
+            await edge.until_healthy(ready.address)
             draining.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await draining

@@ -13,16 +13,13 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from commands import PATIENCE, Command, Run, Start, waiting_bytes
+from conftest import Serve
 from gateway.cli.render import FIELDS
-from gateway.server.gateway import Gateway
-from gateway.settings.model import Settings
-from patience import PATIENT
 from scripted_gateway import Break, scripted_gateway
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 
@@ -47,11 +44,9 @@ class Listing:
 
 
 @pytest.fixture
-async def gateway(upstream: ScriptedUpstream) -> Any:
-    defaults = {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"}
-    settings = Settings.model_validate(PATIENT | {"timeout": "50m", "upstream_url": upstream.url} | defaults)
-    async with Gateway(settings) as running:
-        yield running.addresses[0]
+async def gateway(serve: Serve) -> str:
+    """The address of a gateway."""
+    return (await serve(timeout="50m", retries=2)).address
 
 
 async def test_all_of_them_go_into_a_pipe_and_nothing_else(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
@@ -302,7 +297,7 @@ async def test_who_interrupts_before_anything_came_has_nothing(
     upstream.play((Act.STALL,))
     command = await start("list", "--target", gateway, "--output", "json")
     async with asyncio.timeout(PATIENCE):
-        await upstream.arrived.wait()
+        await upstream.all_arrived(1)
     command.signal(signal.SIGINT)
     ended = await command.ends()
     assert (ended.code, ended.out) == (130, "")

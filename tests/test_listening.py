@@ -11,30 +11,19 @@ import grpc
 import pytest
 
 from commands import PATIENCE, Start
-from gateway.server.gateway import Gateway
+from conftest import Serve
 from gateway.settings.addresses import collide
-from gateway.settings.model import Settings
 from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from scripted_upstream import ScriptedUpstream
 
 REQUEST = repos_pb2.ListReposRequest()
 NOWHERE = ("--upstream-url", "http://upstream.invalid", "--auth", "none")
 
 
-def gateway(upstream: ScriptedUpstream, listen: str) -> Gateway:
-    return Gateway(
-        Settings.model_validate(
-            {"upstream_url": upstream.url, "auth": "none", "admin_listen": "", "listen": listen, "drain_grace": "1s"}
-        )
-    )
-
-
-async def refusal_of(upstream: ScriptedUpstream, listen: str) -> str:
+async def refusal_of(serve: Serve, listen: str) -> str:
     with pytest.raises(ListenError) as refused:
-        async with gateway(upstream, listen):
-            pass
+        await serve(listen=listen)
     return str(refused.value)
 
 
@@ -46,64 +35,62 @@ async def is_answered(address: str) -> bool:
 @pytest.mark.parametrize("prefix", ["unix:", "unix://"])
 @pytest.mark.parametrize("name", ["s", "with blanks", "ünïcode", "a+b@c:d;e=f&g", "[0]", "~!$'()*", "x" * 200])
 async def test_a_socket_path_that_passes_is_the_one_that_is_served(
-    name: str, prefix: str, tmp_path: Path, upstream: ScriptedUpstream
+    serve: Serve, name: str, prefix: str, tmp_path: Path
 ) -> None:
     """The longest names are cut so that the path has as many bytes as it may have."""
     path = str(tmp_path / name)[: 107 - len(prefix.removeprefix("unix:"))]
-    async with gateway(upstream, prefix + path):
-        assert Path(path).is_socket()  # noqa: ASYNC240 - a local file
-        assert await is_answered(prefix + path)
+    await serve(listen=prefix + path)
+    assert Path(path).is_socket()  # noqa: ASYNC240 - a local file
+    assert await is_answered(prefix + path)
 
 
 @pytest.mark.parametrize("spelling", ["unix:{}/s", "unix://{}/s", "unix:{}/./s", "unix:{}/link"])
-async def test_a_socket_that_is_served_is_not_taken_over(
-    spelling: str, tmp_path: Path, upstream: ScriptedUpstream
-) -> None:
+async def test_a_socket_that_is_served_is_not_taken_over(serve: Serve, spelling: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("s")
     first, second = f"unix:{tmp_path}/s", spelling.format(tmp_path)
-    async with gateway(upstream, first):
-        assert await refusal_of(upstream, second) == (
-            f"--listen: cannot listen on {second}: address in use: another process serves this socket"
-        )
-        assert await is_answered(first)
+    await serve(listen=first)
+    assert await refusal_of(serve, second) == (
+        f"--listen: cannot listen on {second}: address in use: another process serves this socket"
+    )
+    assert await is_answered(first)
 
 
 async def test_a_socket_that_is_served_by_who_is_too_busy_to_accept_is_not_taken_over(
-    tmp_path: Path, upstream: ScriptedUpstream
+    serve: Serve, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(path)
         busy.listen(0)
         waiting.connect(path)
-        assert "cannot be told whether it is in use" in await refusal_of(upstream, f"unix:{path}")
+        assert "cannot be told whether it is in use" in await refusal_of(serve, f"unix:{path}")
         assert Path(path).is_socket()  # noqa: ASYNC240 - a local file
         busy.accept()[0].close()
 
 
-async def test_a_socket_of_another_kind_is_not_removed(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+async def test_a_socket_of_another_kind_is_not_removed(serve: Serve, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
     ):
         other.bind(path)
-        assert "cannot be told whether it is in use" in await refusal_of(upstream, f"unix:{path}")
+        assert "cannot be told whether it is in use" in await refusal_of(serve, f"unix:{path}")
         end.sendto(b"still here", path)
         assert other.recv(16) == b"still here"
 
 
-async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+async def test_a_file_that_is_no_socket_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
-    assert "address in use" in await refusal_of(upstream, f"unix:{tmp_path}/s")
+    assert "address in use" in await refusal_of(serve, f"unix:{tmp_path}/s")
     assert (tmp_path / "s").read_text() == "precious"
 
 
-async def test_a_socket_file_that_was_left_behind_is_replaced(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+async def test_a_socket_file_that_was_left_behind_is_replaced(serve: Serve, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "s"))
-    async with gateway(upstream, f"unix:{tmp_path}/s"):
-        assert await is_answered(f"unix:{tmp_path}/s")
+    await serve(listen=f"unix:{tmp_path}/s")
+    assert await is_answered(f"unix:{tmp_path}/s")
 
 
 async def test_a_gateway_that_was_killed_makes_room_for_the_next(tmp_path: Path, start: Start) -> None:
@@ -123,12 +110,12 @@ async def test_a_gateway_that_was_killed_makes_room_for_the_next(tmp_path: Path,
 HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
 
 
-async def test_a_start_that_fails_on_an_address_holds_none(upstream: ScriptedUpstream) -> None:
+async def test_a_start_that_fails_on_an_address_holds_none(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         first = f"127.0.0.1:{free.getsockname()[1]}"
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         second = f"127.0.0.1:{occupied.getsockname()[1]}"
-        assert second in await refusal_of(upstream, f"{first},{second}")
+        assert second in await refusal_of(serve, f"{first},{second}")
         host, _, port = first.rpartition(":")
         with socket.create_server((host, int(port))):
             pass

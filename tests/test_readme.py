@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from conftest import Serve
 from gateway.client.channel import SERVICE_CONFIG
 from gateway.core import errors, status
-from gateway.server.gateway import Gateway
 from gateway.settings.model import PREFIX, SECRETS, Settings
 from gateway.settings.names import flag, variable
 from gateway.simulator.app import make_app, running
@@ -78,11 +78,9 @@ def test_the_published_service_config_is_the_one_that_the_client_uses() -> None:
     assert (ROOT / "docs" / "service-config.json").read_text() == SERVICE_CONFIG
 
 
-async def test_the_example_in_python_runs(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_the_example_in_python_runs(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
     example = README.partition("```python\n")[2].partition("```")[0]
     async with running(make_app(default_repositories())) as url:
-        settings = Settings(upstream_url=url, auth="none", listen="127.0.0.1:0", admin_listen=None)
-        async with Gateway(settings) as gateway:
-            code = example.replace("127.0.0.1:50051", gateway.addresses[0])
-            await asyncio.to_thread(exec, code, {"__name__": "__main__"})
+        code = example.replace("127.0.0.1:50051", (await serve(upstream_url=url)).address)
+        await asyncio.to_thread(exec, code, {"__name__": "__main__"})
     assert capfd.readouterr().out.startswith(SAID)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import logging
 import sys
-import urllib.request
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,13 +16,13 @@ import grpc
 import pytest
 
 from commands import Run
+from conftest import OPERATED, Serve, Served
 from gateway.server.gateway import Gateway
-from gateway.settings.model import SECRETS, Settings
+from gateway.settings.model import SECRETS
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.swr.v1 import repos_pb2
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import HOUR, PATIENT, Advance
+from patience import HOUR, Advance
 from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 
 CANARY = "canary-4711"
@@ -86,30 +85,23 @@ MODES: list[Any] = [
 Listen = Callable[[dict[str, str]], Awaitable[Gateway]]
 
 
-async def all_that_is_said(gateway: Gateway) -> str:
+async def all_that_is_said(served: Served) -> str:
     """Call both methods; return what the caller and the operator are told."""
     said = []
-    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
-        stub = RepoServiceStub(channel)
-        listed = stub.ListRepos(repos_pb2.ListReposRequest(), metadata=CALLERS_OWN)
-        streamed = stub.StreamRepos(repos_pb2.StreamReposRequest(), metadata=CALLERS_OWN)
-        for call in (listed, streamed):
-            with suppress(grpc.RpcError):
-                said += [str(message) async for message in streamed] if call is streamed else [str(await listed)]
-            said += [str(await call.code()), str(await call.details())]
-            said += [str(pair) for pair in [*(await call.initial_metadata()), *(await call.trailing_metadata())]]
-    said.append(await asyncio.to_thread(metrics_of, gateway))
-    return "\n".join(said)
-
-
-def metrics_of(gateway: Gateway) -> str:
-    with urllib.request.urlopen(f"http://{gateway.admin_address}/metrics") as response:
-        return str(response.read())
+    listed = served.stub.ListRepos(repos_pb2.ListReposRequest(), metadata=CALLERS_OWN)
+    streamed = served.stub.StreamRepos(repos_pb2.StreamReposRequest(), metadata=CALLERS_OWN)
+    for call in (listed, streamed):
+        with suppress(grpc.RpcError):
+            said += [str(message) async for message in streamed] if call is streamed else [str(await listed)]
+        said += [str(await call.code()), str(await call.details())]
+        said += [str(pair) for pair in [*(await call.initial_metadata()), *(await call.trailing_metadata())]]
+    return "\n".join([*said, *map(str, await served.ask("/metrics"))])
 
 
 @pytest.mark.parametrize("given", MODES)
 @pytest.mark.parametrize("script", FAULTS)
 async def test_no_fault_of_the_upstream_shows_the_credential(
+    serve: Serve,
     script: Script,
     given: dict[str, str],
     upstream: ScriptedUpstream,
@@ -121,19 +113,13 @@ async def test_no_fault_of_the_upstream_shows_the_credential(
     (tmp_path / "token").write_text(CANARY)
     given = {name: value.format(folder=tmp_path) for name, value in given.items()}
     upstream.play(script)
-    settings = Settings(
-        upstream_url=upstream.url,
-        listen="127.0.0.1:0",
-        admin_listen="127.0.0.1:0",
-        retries=0,
-        **PATIENT | {"attempt_timeout": "1h"} | given,
-    )
-    async with Gateway(settings) as gateway:
-        asking = asyncio.create_task(all_that_is_said(gateway))
-        if Act.STALL in script:
-            await upstream.all_arrived(2)
-            advance(HOUR)
-        said = await asking
+    served = await serve(attempt_timeout="1h", **OPERATED, **given)
+    asking = asyncio.create_task(all_that_is_said(served))
+    if Act.STALL in script:
+        await upstream.all_arrived(2)
+        advance(HOUR)
+    said = await asking
+    await served.drain()
     assert CANARY in shown(upstream.requests[0])
     assert "swr_gateway_" in said
     assert CANARY not in said
@@ -151,6 +137,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("given", MODES)
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 async def test_no_other_spelling_of_the_credential_shows(
+    serve: Serve,
     spell: Callable[[str], str],
     given: dict[str, str],
     upstream: ScriptedUpstream,
@@ -163,11 +150,9 @@ async def test_no_other_spelling_of_the_credential_shows(
     spelled = spell(CANARY)
     body = f'{{"error_code":"{CANARY.upper()}","error_msg":"no such token: {spelled}!","request_id":"{spelled}"}}'
     upstream.play((answer(403, body, {"X-Request-Id": spelled}),))
-    settings = Settings(
-        upstream_url=upstream.url, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", retries=0, **PATIENT | given
-    )
-    async with Gateway(settings) as gateway:
-        said = await all_that_is_said(gateway)
+    served = await serve(**OPERATED, **given)
+    said = await all_that_is_said(served)
+    await served.drain()
     assert "no such token: ***!" in said
     for secret in (spelled, CANARY.upper()):
         assert secret not in said
@@ -175,24 +160,15 @@ async def test_no_other_spelling_of_the_credential_shows(
 
 
 @pytest.mark.parametrize("password", [CANARY, "wrong-" + CANARY], ids=["right", "wrong"])
-async def test_iam_shows_neither_the_password_nor_the_token(password: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_iam_shows_neither_the_password_nor_the_token(
+    serve: Serve, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     authenticator = Authenticator(Access(username="user", password=CANARY))
     async with running(make_app((), authenticator=authenticator)) as url:
-        settings = Settings(
-            upstream_url=url,
-            listen="127.0.0.1:0",
-            admin_listen="127.0.0.1:0",
-            auth="iam",
-            iam_url=url,
-            iam_username="user",
-            iam_password=password,
-            iam_domain="domain",
-            iam_project="project",
-            **PATIENT,
-        )
-        async with Gateway(settings) as gateway:
-            said = await all_that_is_said(gateway) + caplog.text
+        user = {"iam_username": "user", "iam_password": password, "iam_domain": "domain", "iam_project": "project"}
+        served = await serve(upstream_url=url, auth="iam", iam_url=url, **user, **OPERATED)
+        said = await all_that_is_said(served) + caplog.text
     for secret in (CANARY, *authenticator._issued):
         assert secret not in said
     assert ("StatusCode.UNAVAILABLE" in said) == (password != CANARY)

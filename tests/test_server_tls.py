@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,15 +35,14 @@ from certificates import (
     set_version,
     tls_upstream,
 )
+from conftest import Serve, Served
 from failures import failure_of, read_failure
 from gateway.metrics import Metrics
-from gateway.server.gateway import Gateway
 from gateway.server.tls import ServerTls
-from gateway.settings.model import Settings
 from gateway.start_errors import BadFileError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from patience import PATIENT, until
+from patience import until
 from scripted_upstream import ScriptedUpstream
 
 REQUEST = repos_pb2.ListReposRequest()
@@ -54,7 +53,7 @@ CALLER = issue("caller.corp.example")
 STRANGER = issue("caller.corp.example", authority=OTHER_CA)
 EXPIRED = issue("caller.corp.example", not_after=YESTERDAY)
 
-Serve: TypeAlias = Callable[..., Awaitable[Gateway]]
+ServeTls: TypeAlias = Callable[..., Awaitable[Served]]
 
 
 @pytest.fixture
@@ -63,25 +62,14 @@ def files(tmp_path: Path) -> Mount:
 
 
 @pytest.fixture
-async def serve(upstream: ScriptedUpstream) -> AsyncIterator[Serve]:
+def serve_tls(serve: Serve) -> ServeTls:
     """Start a gateway with TLS; `mutual` is with the authorities of the files."""
-    async with AsyncExitStack() as stack:
 
-        async def start(files: Folder, *, mutual: bool = False, **given: object) -> Gateway:
-            defaults: dict[str, object] = {
-                "auth": "none",
-                "listen": "127.0.0.1:0",
-                "admin_listen": None,
-                "upstream_url": upstream.url,
-                "drain_grace": "1s",
-                "tls_cert": files.path("certificate"),
-                "tls_key": files.path("key"),
-                "tls_client_ca": files.path("authorities") if mutual else None,
-                **PATIENT,
-            }
-            return await stack.enter_async_context(Gateway(Settings(**defaults | given)))
+    async def start(files: Folder, *, mutual: bool = False, **given: Any) -> Served:
+        pair = {"tls_cert": files.path("certificate"), "tls_key": files.path("key")}
+        return await serve(**pair, tls_client_ca=files.path("authorities") if mutual else None, **given)
 
-        yield start
+    return start
 
 
 def connect(address: str, caller: Pair | None = None, trusted: trustme.CA = CA) -> grpc.aio.Channel:
@@ -129,38 +117,40 @@ async def shown_by(address: str) -> bytes:
         return connection.getpeercert(binary_form=True) or b""
 
 
-async def test_a_caller_that_trusts_the_authority_gets_in(serve: Serve, files: Mount) -> None:
-    gateway = await serve(files)
-    assert await call(gateway.addresses[0]) == PAGE
+async def test_a_caller_that_trusts_the_authority_gets_in(serve_tls: ServeTls, files: Mount) -> None:
+    served = await serve_tls(files)
+    assert await call(served.address) == PAGE
 
 
-async def test_a_caller_that_trusts_another_authority_refuses_the_gateway(serve: Serve, files: Mount) -> None:
-    gateway = await serve(files)
-    assert await refusal(gateway.addresses[0], trusted=OTHER_CA) is grpc.StatusCode.UNAVAILABLE
+async def test_a_caller_that_trusts_another_authority_refuses_the_gateway(serve_tls: ServeTls, files: Mount) -> None:
+    served = await serve_tls(files)
+    assert await refusal(served.address, trusted=OTHER_CA) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_plain_text_is_not_spoken(serve: Serve, files: Mount, upstream: ScriptedUpstream) -> None:
-    gateway = await serve(files)
-    async with grpc.aio.insecure_channel(gateway.addresses[0]) as channel:
+async def test_plain_text_is_not_spoken(serve_tls: ServeTls, files: Mount, upstream: ScriptedUpstream) -> None:
+    served = await serve_tls(files)
+    async with grpc.aio.insecure_channel(served.address) as channel:
         failure = await failure_of(RepoServiceStub(channel).ListRepos(REQUEST))
     assert failure.code is grpc.StatusCode.UNAVAILABLE
     assert upstream.requests == []
 
 
-async def test_every_address_is_secured_and_a_socket_file_too(serve: Serve, files: Mount, tmp_path: Path) -> None:
+async def test_every_address_is_secured_and_a_socket_file_too(
+    serve_tls: ServeTls, files: Mount, tmp_path: Path
+) -> None:
     listen = f"127.0.0.1:0,127.0.0.1:0,unix:{tmp_path}/gateway.sock"
-    gateway = await serve(files, listen=listen)
-    assert len(gateway.addresses) == 3
-    for address in gateway.addresses:
+    served = await serve_tls(files, listen=listen)
+    assert len(served.gateway.addresses) == 3
+    for address in served.gateway.addresses:
         assert await call(address) == PAGE
         async with grpc.aio.insecure_channel(address) as channel:
             failure = await failure_of(RepoServiceStub(channel).ListRepos(REQUEST))
         assert failure.code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_mutual_tls_lets_in_who_shows_a_certificate_of_the_authority(serve: Serve, files: Mount) -> None:
-    gateway = await serve(files, mutual=True)
-    assert await call(gateway.addresses[0], CALLER) == PAGE
+async def test_mutual_tls_lets_in_who_shows_a_certificate_of_the_authority(serve_tls: ServeTls, files: Mount) -> None:
+    served = await serve_tls(files, mutual=True)
+    assert await call(served.address, CALLER) == PAGE
 
 
 @pytest.mark.parametrize(
@@ -172,10 +162,10 @@ async def test_mutual_tls_lets_in_who_shows_a_certificate_of_the_authority(serve
     ],
 )
 async def test_mutual_tls_lets_no_other_call_through(
-    serve: Serve, files: Mount, upstream: ScriptedUpstream, caller: Pair | None
+    serve_tls: ServeTls, files: Mount, upstream: ScriptedUpstream, caller: Pair | None
 ) -> None:
-    gateway = await serve(files, mutual=True)
-    async with connect(gateway.addresses[0], caller) as channel:
+    served = await serve_tls(files, mutual=True)
+    async with connect(served.address, caller) as channel:
         health: Any = HealthStub(channel)
         for attempt in (RepoServiceStub(channel).ListRepos(REQUEST), health.Check(health_pb2.HealthCheckRequest())):
             assert (await failure_of(attempt)).code is grpc.StatusCode.UNAVAILABLE
@@ -222,14 +212,14 @@ NAMES = [
 
 @pytest.mark.parametrize(("names", "allowed", "let_in"), NAMES)
 async def test_callers_are_let_in_by_the_names_in_their_certificates(
-    serve: Serve, files: Mount, names: tuple[str, ...], allowed: str, let_in: bool
+    serve_tls: ServeTls, files: Mount, names: tuple[str, ...], allowed: str, let_in: bool
 ) -> None:
-    gateway = await serve(files, mutual=True, tls_allowed_sans=allowed)
+    served = await serve_tls(files, mutual=True, tls_allowed_sans=allowed)
     caller = issue_named(*names, common_name=BILLING)
     if let_in:
-        assert await call(gateway.addresses[0], caller) == PAGE
+        assert await call(served.address, caller) == PAGE
     else:
-        assert await refusal(gateway.addresses[0], caller) is grpc.StatusCode.PERMISSION_DENIED
+        assert await refusal(served.address, caller) is grpc.StatusCode.PERMISSION_DENIED
 
 
 METHODS = [
@@ -242,11 +232,11 @@ METHODS = [
 
 @pytest.mark.parametrize(("shape", "method"), METHODS)
 async def test_a_caller_that_is_not_allowed_is_told_so_and_nothing_is_asked_for_it(
-    serve: Serve, files: Mount, upstream: ScriptedUpstream, shape: str, method: str
+    serve_tls: ServeTls, files: Mount, upstream: ScriptedUpstream, shape: str, method: str
 ) -> None:
-    gateway = await serve(files, mutual=True, tls_allowed_sans=BILLING)
+    served = await serve_tls(files, mutual=True, tls_allowed_sans=BILLING)
     request = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
-    async with connect(gateway.addresses[0], CALLER) as channel:
+    async with connect(served.address, CALLER) as channel:
         started: Any = getattr(channel, shape)(f"/{method}")(iter([request]) if shape == "stream_stream" else b"")
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await (started if shape == "unary_unary" else started.read())
@@ -257,10 +247,10 @@ async def test_a_caller_that_is_not_allowed_is_told_so_and_nothing_is_asked_for_
     assert upstream.connections == 0
 
 
-async def test_health_is_open_to_every_certificate_of_the_authority(serve: Serve, files: Mount) -> None:
-    gateway = await serve(files, mutual=True, tls_allowed_sans=BILLING)
+async def test_health_is_open_to_every_certificate_of_the_authority(serve_tls: ServeTls, files: Mount) -> None:
+    served = await serve_tls(files, mutual=True, tls_allowed_sans=BILLING)
     serving, request = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckRequest()
-    async with connect(gateway.addresses[0], CALLER) as channel:
+    async with connect(served.address, CALLER) as channel:
         health: Any = HealthStub(channel)
         assert (await health.Check(request)).status == serving
         assert (await health.Watch(request).read()).status == serving
@@ -269,17 +259,17 @@ async def test_health_is_open_to_every_certificate_of_the_authority(serve: Serve
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
-async def test_newer_tls_is_spoken(serve: Serve, files: Mount, version: ssl.TLSVersion) -> None:
-    gateway = await serve(files)
+async def test_newer_tls_is_spoken(serve_tls: ServeTls, files: Mount, version: ssl.TLSVersion) -> None:
+    served = await serve_tls(files)
     context = client_context()
     set_version(context, version)
-    async with handshake(gateway.addresses[0], context) as connection:
+    async with handshake(served.address, context) as connection:
         assert connection.version() == version.name.replace("_", ".")
         assert connection.selected_alpn_protocol() == "h2"
 
 
-async def test_tls_1_1_is_refused(serve: Serve, files: Mount) -> None:
-    gateway = await serve(files)
+async def test_tls_1_1_is_refused(serve_tls: ServeTls, files: Mount) -> None:
+    served = await serve_tls(files)
     context = client_context()
     set_version(context, ssl.TLSVersion.TLSv1_1)
     async with tls_upstream(version=ssl.TLSVersion.TLSv1_1) as old:
@@ -287,16 +277,16 @@ async def test_tls_1_1_is_refused(serve: Serve, files: Mount) -> None:
             assert connection.version() == "TLSv1.1"
         # gRPC hangs up without an alert.
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            async with handshake(gateway.addresses[0], context):
+            async with handshake(served.address, context):
                 pass
 
 
 @pytest.mark.parametrize("kind", [Folder, Mount], ids=["replaced", "swapped as a mount"])
 async def test_new_connections_see_a_new_certificate_and_old_ones_go_on(
-    serve: Serve, tmp_path: Path, kind: type[Folder]
+    serve_tls: ServeTls, tmp_path: Path, kind: type[Folder]
 ) -> None:
     files = kind(tmp_path / "tls", certificate=SERVER.chain, key=SERVER.key)
-    address = (await serve(files)).addresses[0]
+    address = (await serve_tls(files)).address
     assert await shown_by(address) == SERVER.der
     new = issue(*HOSTS, authority=OTHER_CA)
     async with connect(address) as old:
@@ -309,8 +299,8 @@ async def test_new_connections_see_a_new_certificate_and_old_ones_go_on(
         assert await RepoServiceStub(old).ListRepos(REQUEST) == PAGE
 
 
-async def test_a_stream_outlives_the_certificate_that_it_began_with(serve: Serve, files: Mount) -> None:
-    address = (await serve(files)).addresses[0]
+async def test_a_stream_outlives_the_certificate_that_it_began_with(serve_tls: ServeTls, files: Mount) -> None:
+    address = (await serve_tls(files)).address
     async with connect(address) as channel:
         health: Any = HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
@@ -321,12 +311,12 @@ async def test_a_stream_outlives_the_certificate_that_it_began_with(serve: Serve
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_every_address_shows_each_new_certificate(serve: Serve, files: Mount, tmp_path: Path) -> None:
-    gateway = await serve(files, listen=f"127.0.0.1:0,127.0.0.1:0,unix:{tmp_path}/gateway.sock")
+async def test_every_address_shows_each_new_certificate(serve_tls: ServeTls, files: Mount, tmp_path: Path) -> None:
+    served = await serve_tls(files, listen=f"127.0.0.1:0,127.0.0.1:0,unix:{tmp_path}/gateway.sock")
     for pair in (SERVER, issue(*HOSTS), issue(*HOSTS), SERVER):
         files.put_pair(pair)
-        assert [await shown_by(address) for address in gateway.addresses] == [pair.der] * 3
-    assert [await call(address) for address in gateway.addresses] == [PAGE] * 3
+        assert [await shown_by(address) for address in served.gateway.addresses] == [pair.der] * 3
+    assert [await call(address) for address in served.gateway.addresses] == [PAGE] * 3
 
 
 UNUSABLE = [
@@ -340,9 +330,9 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("contents", UNUSABLE)
 async def test_files_that_cannot_be_used_leave_the_old_ones_in_use_until_there_are_good_ones(
-    serve: Serve, files: Mount, caplog: pytest.LogCaptureFixture, contents: dict[str, bytes]
+    serve_tls: ServeTls, files: Mount, caplog: pytest.LogCaptureFixture, contents: dict[str, bytes]
 ) -> None:
-    address = (await serve(files, mutual=True)).addresses[0]
+    address = (await serve_tls(files, mutual=True)).address
     files.put(**contents)
     for _ in range(3):
         assert await shown_by(address) == SERVER.der
@@ -360,9 +350,9 @@ UNSUITABLE = issue_named(
 
 
 async def test_a_certificate_that_grpc_cannot_use_is_told_when_files_change(
-    serve: Serve, files: Mount, caplog: pytest.LogCaptureFixture
+    serve_tls: ServeTls, files: Mount, caplog: pytest.LogCaptureFixture
 ) -> None:
-    address = (await serve(files)).addresses[0]
+    address = (await serve_tls(files)).address
     files.put_pair(UNSUITABLE)
     assert await shown_by(address) == SERVER.der
     assert [record.levelname for record in caplog.records if "server_tls" in record.message] == ["ERROR"]
@@ -381,10 +371,10 @@ class Listener(logging.Handler):
 
 
 async def test_a_file_that_becomes_unusable_is_told_though_nobody_connects(
-    serve: Serve, files: Mount, monkeypatch: pytest.MonkeyPatch
+    serve_tls: ServeTls, files: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
-    await serve(files)
+    await serve_tls(files)
     listener = Listener()
     log = logging.getLogger("gateway.files.reloading")
     log.addHandler(listener)
@@ -394,26 +384,23 @@ async def test_a_file_that_becomes_unusable_is_told_though_nobody_connects(
 
 
 async def test_the_watch_over_files_outlives_every_certificate_and_the_gateway_ends_in_order(
-    files: Mount, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve_tls: ServeTls, files: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     caplog.set_level(logging.INFO)
-    given = {"tls_cert": files.path("certificate"), "tls_key": files.path("key"), "upstream_url": upstream.url}
-    settings = Settings.model_validate(
-        {"auth": "none", "listen": "127.0.0.1:0", "admin_listen": None, "drain_grace": "1s"} | given
-    )
-    async with Gateway(settings) as gateway:
-        files.put_pair(issue_of_year_0(*HOSTS))
-        await until(lambda: "times cannot be read" in caplog.text)
-        assert await shown_by(gateway.addresses[0]) == SERVER.der
-        new = issue(*HOSTS)
-        files.put_pair(new)
-        await until(lambda: "server_tls: read again" in caplog.messages)
-        assert await shown_by(gateway.addresses[0]) == new.der
+    served = await serve_tls(files)
+    files.put_pair(issue_of_year_0(*HOSTS))
+    await until(lambda: "times cannot be read" in caplog.text)
+    assert await shown_by(served.address) == SERVER.der
+    new = issue(*HOSTS)
+    files.put_pair(new)
+    await until(lambda: "server_tls: read again" in caplog.messages)
+    assert await shown_by(served.address) == new.der
+    await served.drain()
 
 
 async def test_a_look_at_files_that_fails_is_not_the_last(
-    serve: Serve, files: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve_tls: ServeTls, files: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     looks = iter([ZeroDivisionError("on purpose"), OSError("on purpose")])
@@ -426,23 +413,23 @@ async def test_a_look_at_files_that_fails_is_not_the_last(
     original = ServerTls.look_at_files
     monkeypatch.setattr(ServerTls, "look_at_files", look)
     caplog.set_level(logging.INFO)
-    await serve(files)
+    await serve_tls(files)
     files.put_pair(issue(*HOSTS))
     await until(lambda: "server_tls: read again" in caplog.messages)
     assert caplog.messages.count("files were not looked at") == 2
 
 
-async def test_a_certificate_that_grpc_cannot_use_is_told_at_the_start(serve: Serve, files: Mount) -> None:
+async def test_a_certificate_that_grpc_cannot_use_is_told_at_the_start(serve_tls: ServeTls, files: Mount) -> None:
     files.put_pair(UNSUITABLE)
     with pytest.raises(BadFileError) as raised:
-        await serve(files)
+        await serve_tls(files)
     assert raised.value.path == files.path("certificate")
 
 
 @pytest.mark.parametrize("kind", [Folder, Mount], ids=["replaced", "swapped as a mount"])
-async def test_authorities_for_callers_are_read_again(serve: Serve, tmp_path: Path, kind: type[Folder]) -> None:
+async def test_authorities_for_callers_are_read_again(serve_tls: ServeTls, tmp_path: Path, kind: type[Folder]) -> None:
     files = kind(tmp_path / "tls", certificate=SERVER.chain, key=SERVER.key, authorities=pem_of(CA))
-    address = (await serve(files, mutual=True)).addresses[0]
+    address = (await serve_tls(files, mutual=True)).address
     async with connect(address, CALLER) as old:
         await RepoServiceStub(old).ListRepos(REQUEST)
         files.put(authorities=pem_of(OTHER_CA))
@@ -454,9 +441,11 @@ async def test_authorities_for_callers_are_read_again(serve: Serve, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", [Folder, Mount], ids=["replaced", "swapped as a mount"])
-async def test_no_call_is_lost_while_certificates_change(serve: Serve, tmp_path: Path, kind: type[Folder]) -> None:
+async def test_no_call_is_lost_while_certificates_change(
+    serve_tls: ServeTls, tmp_path: Path, kind: type[Folder]
+) -> None:
     files = kind(tmp_path / "tls", certificate=SERVER.chain, key=SERVER.key, authorities=pem_of(CA))
-    address = (await serve(files, mutual=True)).addresses[0]
+    address = (await serve_tls(files, mutual=True)).address
     pairs = [issue(*HOSTS) for _ in range(20)]
     seen: list[bytes] = []
     answered = asyncio.Semaphore(0)
