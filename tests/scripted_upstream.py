@@ -53,10 +53,8 @@ class ScriptedUpstream:
         requests: What it was asked.
         connections: Connections that were opened to it.
         open: Those that are open.
-        arrived: Set when a request has arrived.
         stalled: Set when a script has come to its stall: all before that is written.
-        hung_up: Set when a client has closed a connection on which an answer was due.
-        hang_ups: How many of them were closed.
+        hang_ups: How many connections clients have closed on which an answer was due.
     """
 
     url: str = ""
@@ -65,10 +63,10 @@ class ScriptedUpstream:
     choose: Callable[[Request], Script] | None = None
     connections: int = 0
     open: int = 0
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
-    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     hang_ups: int = 0
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def play(self, *scripts: Script | bytes) -> None:
         """Order what the next requests are answered with."""
@@ -77,18 +75,18 @@ class ScriptedUpstream:
     async def all_arrived(self, count: int) -> None:
         """Wait until so many requests have arrived in all."""
         while len(self.requests) < count:
-            self.arrived.clear()
-            await self.arrived.wait()
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def all_hung_up(self, count: int) -> None:
         """Wait until so many connections were closed on which an answer was due."""
         while self.hang_ups < count:
-            self.hung_up.clear()
-            await self.hung_up.wait()
+            self._hung_up.clear()
+            await self._hung_up.wait()
 
     def _note_hang_up(self) -> None:
         self.hang_ups += 1
-        self.hung_up.set()
+        self._hung_up.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -98,7 +96,7 @@ class ScriptedUpstream:
             while request := await _read_request(reader):
                 request.nth = nth = nth + 1
                 self.requests.append(request)
-                self.arrived.set()
+                self._arrived.set()
                 if not await self._act(self._script(request), request, reader, writer):
                     return
         except ConnectionError:

@@ -524,7 +524,7 @@ async def test_a_signal_lets_the_call_in_flight_finish_and_serve_exits_with_0(
         gateway, target = await serve(start, upstream.url, *FOREVER)
         call = await start("list", "--target", target, "--output", "ndjson")
         async with asyncio.timeout(PATIENCE):
-            await upstream.arrived.wait()
+            await upstream.all_arrived(1)
         gateway.signal(number)
         await refuses_connections(target)
         assert (await run("list", "--target", target)).code == 1
@@ -544,7 +544,7 @@ async def test_a_second_signal_ends_serve_at_once_although_a_call_is_in_flight(
         gateway, target = await serve(start, upstream.url, *FOREVER)
         call = await start("list", "--target", target)
         async with asyncio.timeout(PATIENCE):
-            await upstream.arrived.wait()
+            await upstream.all_arrived(1)
         gateway.signal(number)
         await gateway.logs("^draining$")
         gateway.signal(number)

@@ -7,7 +7,7 @@ import base64
 import logging
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import pytest
 
 from commands import Run
 from conftest import OPERATED, Serve, Served
-from gateway.server.gateway import Gateway
 from gateway.settings.model import SECRETS
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
@@ -81,8 +80,6 @@ MODES: list[Any] = [
     pytest.param({"auth": "token", "token_file": "{folder}/token"}, id="token file"),
     pytest.param({"auth": "aksk", "access_key": CANARY, "secret_key": CANARY, "security_token": CANARY}, id="aksk"),
 ]
-
-Listen = Callable[[dict[str, str]], Awaitable[Gateway]]
 
 
 async def all_that_is_said(served: Served) -> str:

@@ -128,10 +128,10 @@ async def hold(
     upstream: ScriptedUpstream, channel: grpc.aio.Channel, release: asyncio.Event | Act, name: str = "late"
 ) -> Held:
     """Begin a call that the upstream answers only at an event, or never; those after it are answered at once."""
-    upstream.arrived.clear()
+    before = len(upstream.requests)
     upstream.play((release, page(f'[{{"name":"{name}"}}]')))
     call = RepoServiceStub(channel).ListRepos(REQUEST)
-    await upstream.arrived.wait()
+    await upstream.all_arrived(before + 1)
     upstream.play(page("[]"))
     return call
 
