@@ -102,8 +102,7 @@ class Served:
 
     async def ask(self, path: str) -> tuple[int, str]:
         """Ask as an operator does, of a gateway that is `OPERATED`; return the status and the text."""
-        url = f"http://{self.gateway.admin_address}{path}"
-        async with aiohttp.request("GET", url) as response:
+        async with aiohttp.request("GET", f"http://{self.gateway.admin_address}{path}") as response:
             return response.status, await response.text()
 
     async def drain(self) -> None:
@@ -123,7 +122,11 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 @pytest.fixture
 async def serve(upstream: ScriptedUpstream) -> AsyncIterator[Serve]:
-    """Start gateways in front of the upstream, with any settings besides what is plain; they end with the test."""
+    """Start gateways in front of the upstream, plain but for the settings that are given; they end with the test.
+
+    As in `served = await serve(retries=2)`. A file whose tests all give the same has a fixture of that name of its own,
+    which returns `partial(serve, retries=2)`.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(*, channel_options: Sequence[tuple[str, Any]] = (), **given: Any) -> Served:

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from itertools import accumulate
-from typing import Any
 
 import pytest
 
@@ -350,7 +349,7 @@ async def test_a_request_that_was_cut_off_speaks_against_the_upstream_unless_its
     serve: Serve, upstream: ScriptedUpstream, advance: Advance, by_caller: bool
 ) -> None:
     upstream.play((Act.STALL,))
-    stub: Any = (await serve(timeout="1h")).stub
+    stub = (await serve(timeout="1h")).stub
     calls = [stub.ListRepos(repos_pb2.ListReposRequest()) for _ in range(20)]
     await upstream.all_arrived(20)
     if by_caller:
@@ -371,7 +370,7 @@ async def test_without_time_for_its_answer_no_request_is_sent(
     serve: Serve, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "MIN_TIME", 2 * HOUR)
-    stub: Any = (await serve(timeout="1h", max_in_flight=1, max_queue=0)).stub
+    stub = (await serve(timeout="1h", max_in_flight=1, max_queue=0)).stub
     calls = {asyncio.ensure_future(failure_of(stub.ListRepos(repos_pb2.ListReposRequest()))) for _ in range(2)}
     # The one that finds no turn is refused: then the other one has it.
     (refused,), (left,) = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)

@@ -103,7 +103,7 @@ async def test_work_in_the_background_that_ends_by_itself_is_told_and_harms_no_e
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_lists_and_describes(serve: Serve, version: str) -> None:
     request = reflection_pb2.ServerReflectionRequest
-    channel: Any = (await serve()).channel
+    channel = (await serve()).channel
     call = channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=request.SerializeToString,
@@ -121,7 +121,7 @@ async def test_reflection_lists_and_describes(serve: Serve, version: str) -> Non
 
 async def test_all_that_is_listed_can_be_described(serve: Serve) -> None:
     request = reflection_pb2.ServerReflectionRequest
-    channel: Any = (await serve()).channel
+    channel = (await serve()).channel
     method = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=request.SerializeToString,
@@ -134,7 +134,7 @@ async def test_all_that_is_listed_can_be_described(serve: Serve) -> None:
 
 
 async def test_reflection_can_be_switched_off(serve: Serve) -> None:
-    channel: Any = (await serve(reflection=False)).channel
+    channel = (await serve(reflection=False)).channel
     call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter([b""]))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call.read()
@@ -142,7 +142,7 @@ async def test_reflection_can_be_switched_off(serve: Serve) -> None:
 
 
 async def test_a_request_too_large_to_be_one_is_refused(serve: Serve, upstream: ScriptedUpstream) -> None:
-    channel: Any = (await serve()).channel
+    channel = (await serve()).channel
     call = channel.unary_unary("/gateway.swr.v1.RepoService/ListRepos")
     failure = await failure_of(call(b"\x0a" * (MAX_REQUEST_BYTES + 1)))
     assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED

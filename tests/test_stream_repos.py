@@ -474,32 +474,25 @@ async def test_an_error_on_a_later_page_ends_the_stream_behind_the_pages_before(
     assert messages[-1].next_offset == 20
 
 
-class Stalling:
-    """Answers the first page, and none of the others; counts those whose client has hung up."""
-
-    def __init__(self, upstream: ScriptedUpstream, pages: int) -> None:
-        upstream.play((Listing(named(1000)),), (Act.STALL,))
-        self.upstream = upstream
-        self.pages = pages
-
-    async def all_asked(self) -> None:
-        await self.upstream.all_arrived(self.pages)
+def stall(upstream: ScriptedUpstream) -> None:
+    """Answer the first page, and none of the others."""
+    upstream.play((Listing(named(1000)),), (Act.STALL,))
 
 
 async def test_pages_are_read_ahead_once_the_total_is_known(serve: Serve, upstream: ScriptedUpstream) -> None:
-    stalling = Stalling(upstream, pages=4)
+    stall(upstream)
     call = (await serve(prefetch=3)).stub.StreamRepos(request(10))
     await call.read()
-    await stalling.all_asked()
+    await upstream.all_arrived(4)
     assert offsets(upstream) == [0, 10, 20, 30]
     call.cancel()
 
 
 async def test_a_cancelled_stream_closes_every_upstream_request(serve: Serve, upstream: ScriptedUpstream) -> None:
-    stalling = Stalling(upstream, pages=5)
+    stall(upstream)
     call = (await serve()).stub.StreamRepos(request(10))
     await call.read()
-    await stalling.all_asked()
+    await upstream.all_arrived(5)
     call.cancel()
     await upstream.all_hung_up(4)
 
@@ -511,7 +504,7 @@ async def test_a_callers_deadline_ends_the_stream_and_its_upstream_requests(
     messages: list[Message] = []
     while not messages or len(upstream.requests) < 5:  # on a busy machine the time may end before all were asked for
         upstream.requests.clear()
-        Stalling(upstream, pages=5)
+        stall(upstream)
         messages, failure = await collect(stub.StreamRepos(request(10), timeout=0.5))
         assert failure
         assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -530,7 +523,7 @@ async def test_an_error_ends_the_requests_that_were_made_ahead(serve: Serve, ups
 async def test_a_caller_who_stops_reading_stops_the_upstream_requests(serve: Serve, upstream: ScriptedUpstream) -> None:
     prefetch = 2
     upstream.play((Listing(named(10_000, description="x" * 20_000)),))
-    channel: Any = (await serve(prefetch=prefetch, channel_options=(("grpc.http2.bdp_probe", 0),))).channel
+    channel = (await serve(prefetch=prefetch, channel_options=(("grpc.http2.bdp_probe", 0),))).channel
     stub = RepoServiceStub(channel)
     call = stub.StreamRepos(request(40))  # a page is 800 kB, and the window of the connection 64 KiB
     await call.read()
@@ -547,7 +540,7 @@ async def test_messages_are_split_on_rows_at_one_mebibyte(serve: Serve, upstream
         for row in range(100)
     ]
     upstream.play((Listing([*rows]),))
-    channel: Any = (await serve()).channel
+    channel = (await serve()).channel
     call = channel.unary_stream("/gateway.swr.v1.RepoService/StreamRepos")(request().SerializeToString())
     raw = [message async for message in call]
     messages = [Message.FromString(message) for message in raw]
