@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -29,6 +30,10 @@ from gateway.upstream import bodies, session
 from gateway.upstream import iam_client as iam
 from patience import AGES, PATIENT, Advance, advance_of, until
 from scripted_upstream import ScriptedUpstream, scripted_upstream
+
+# gRPC would ask the environment's proxy for gateways of this machine, too.
+for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
+    os.environ.pop(variable, None)
 
 # What a shell runs in the background ignores interrupts, and so do the commands that it starts in turn.
 signal.signal(signal.SIGINT, signal.default_int_handler)

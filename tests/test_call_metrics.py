@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import Serve, Served
 from failures import failure_of
+from gateway.server.connections import count_connections
 from gateway.swr.v1 import repos_pb2
 from patience import HOUR, Advance, until
 from scripted_upstream import Act, ScriptedUpstream, answer, page
@@ -123,12 +124,17 @@ async def test_calls_in_flight_are_those_that_are_being_served(serve: Serve, ups
     assert value(served, "swr_gateway_calls_in_flight") == 0
 
 
-async def test_connections_are_counted(serve: Serve) -> None:
+@pytest.mark.parametrize("others", [0, 150], ids=["few servers", "more servers than channelz tells of at a time"])
+async def test_connections_are_counted(serve: Serve, others: int) -> None:
     """Those of all servers of this process: others leave theirs when they like."""
+    kept = [grpc.aio.server() for _ in range(others)]
+    count_connections()  # channelz numbers servers when it first tells of them
     served = await serve()
     await until(lambda: value(served, "swr_gateway_connections") == 0)
     await served.stub.ListRepos(REQUEST)
     assert value(served, "swr_gateway_connections") == 1
+    for server in kept:
+        await server.stop(None)
 
 
 async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(
