@@ -122,7 +122,7 @@ $(VENV)/.bench: requirements/bench.lock $(VENV)/.developers
 # The load, the upstream and the gateways by hand: load, upstream, gohand and gosonic.
 PEERS := benchmarks/peers/go
 
-.tools/bin/gohand: $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto | $(VENV)/.bench
+.tools/bin/gohand: $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto | $(VENV)/.developers
 	@command -v go >/dev/null || { echo 'error: it needs Go, at the version of $(PEERS)/go.mod'; exit 1; }
 	@mkdir -p $(@D) && cd $(PEERS) && export GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly && go install tool \
 		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \

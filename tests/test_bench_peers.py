@@ -67,7 +67,7 @@ def test_the_share_of_the_bound_goes_by_cpu() -> None:
 
 
 def test_targets_stand_beside_what_was_reached() -> None:
-    made = tables(ALL)
+    made = tables(ALL, {})
     assert cells(made["throughput"], WARM) == ["all"] + [f"0.50 (0.40 to 1.20), target {n}" for n in (0.38, 1.6, 5.5)]
     assert cells(made["throughput"], COLD)[1:3] == ["0.25 (0.25 to 0.50)", "0.25 (0.25 to 0.50), target 1.0"]
     assert cells(made["latency"], WARM)[-1] == "+10.00 (-3.33 to +15.00), target +0.40"
@@ -79,20 +79,21 @@ def test_targets_stand_beside_what_was_reached() -> None:
 def test_doubtful_figures_are_remarked_on() -> None:
     rounds = [measured(10), measured(10, core=0.75), measured(10, load=0.97), measured(10, failed=3)]
     found = Comparison({GOHAND: {TEN: rounds}}, {}, {}, {})
-    assert list(remarks(found)) == [
+    assert list(remarks(found, {"waiters": {WARM: {1: [measured(10)], 1000: [measured(10, core=1)]}}})) == [
         (
             "- gohand, 10 rows, 64 in flight: others used up to 25% of its core in 1 of 4 rounds; "
             "the core of the load was full in 1 of 4; calls failed: {'14': 3}"
-        )
+        ),
+        "- growth, gateway, waiters 1000: others used up to 50% of its core in 1 of 1 rounds",
     ]
 
 
 def test_the_page_has_a_place_for_all_that_is_made_and_shows_every_plot() -> None:
     template = TEMPLATE.read_text()
-    assert set(Template(template).get_identifiers()) == {*tables(ALL), "gohand", "method"}
+    assert set(Template(template).get_identifiers()) == {*tables(ALL, {}), "gohand", "method"}
     assert re.findall(r"\]\(performance/([\w-]+)\.svg\)", template) == list(NAMES)
     growth = {
-        question.name: {name: {count: [0.001] for count in question.counts} for name in question.flags}
+        question.name: {name: {count: [measured(5)] for count in question.counts} for name in question.flags}
         for question in QUESTIONS
     }
     assert [plot.name for plot in plots(ALL, growth)] == list(NAMES)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.peers import page
 from benchmarks.peers.figures import over_rounds
-from benchmarks.peers.growth import QUESTIONS, ask
+from benchmarks.peers.growth import QUESTIONS, Growth, ask
 from benchmarks.peers.load import LOAD_CORE, SYSTEM_CORE
-from benchmarks.peers.plots import Growth, plots
+from benchmarks.peers.plots import plots
 from benchmarks.peers.rounds import SATURATED, Comparison, compare
 from benchmarks.peers.systems import GOHAND
 from benchmarks.peers.tables import tables
@@ -35,8 +35,9 @@ def main() -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
     with checked_out(given.base) if given.base else nullcontext() as tree:
         found, growth = asyncio.run(_measure(tree, given.rounds, given.seconds))
-    parts = tables(found)
-    print("\n\n".join(["", *parts.values()]))
+    parts = tables(found, growth)
+    for title, part in parts.items():
+        print(f"\n{title}\n\n{part}")
     page.write({**parts, "gohand": _rates(found), "method": page.method(given.rounds, given.seconds, given.base)})
     page.illustrate(plots(found, growth))
 

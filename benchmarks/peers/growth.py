@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from benchmarks.peers.load import Load
+from benchmarks.peers.load import Load, Measured
 from benchmarks.peers.running import served, upstream
 from benchmarks.peers.systems import COLD, NO_MEMO, WARM, gateway
 
 # No call is refused for there are many.
 _MANY = ("--max-in-flight", "512")
-_LATENCY = "50ms"
 # Rows of a stream, which is ten pages.
 _STREAMED = "1000"
 
@@ -48,7 +47,7 @@ QUESTIONS = (
         title="A call by the rows of its page",
         unit="rows",
         counts=(1, 10, 100, 1000, 2500, 5000),
-        load=lambda count: Load(rows=count),
+        load=lambda count: Load(rows=count, in_flight=8),
         flags={WARM: (), COLD: NO_MEMO},
         grows=True,
     ),
@@ -65,9 +64,9 @@ QUESTIONS = (
         title="A call of 10 rows by the callers who wait for one request",
         unit="waiters",
         counts=(1, 10, 100, 1000, 10_000),
-        load=lambda count: Load(in_flight=count, pages=1, bursts=True),
+        # The page comes when all of them wait for it.
+        load=lambda count: Load(in_flight=count, pages=1, bursts=True, wait=10 + count // 5),
         flags={WARM: ("--coalesce",)},
-        upstream=("-latency", _LATENCY),
     ),
     Question(
         name="streams",
@@ -80,19 +79,20 @@ QUESTIONS = (
     ),
 )
 
-# CPU seconds of a call, by name of the gateway and how many there were: one a round.
-Costs: TypeAlias = Mapping[str, Mapping[int, Sequence[float]]]
+# By name of the gateway and how many there were: one a round.
+Costs: TypeAlias = Mapping[str, Mapping[int, Sequence[Measured]]]
+# By name of the question.
+Growth: TypeAlias = Mapping[str, Costs]
 
 
 async def ask(question: Question, rounds: int, seconds: float) -> Costs:
     """Measure the cost of a call so many times."""
-    costs: dict[str, dict[int, list[float]]] = {}
+    costs: dict[str, dict[int, list[Measured]]] = {}
     for name, flags in question.flags.items():
         costs[name] = {count: [] for count in question.counts}
         async with upstream(*question.upstream) as url, served(gateway(name, *flags), url) as running:
             for _ in range(rounds):
                 for count in question.counts:
-                    measured = await running.measure(question.load(count), seconds)
-                    costs[name][count].append(measured.cpu_per_call)
+                    costs[name][count].append(await running.measure(question.load(count), seconds))
     print(f"{question.title}: measured", flush=True)
     return costs

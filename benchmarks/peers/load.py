@@ -30,7 +30,8 @@ class Load:
     Attributes:
         limit: Rows of a page.
         in_flight: Calls at once.
-        rows: As many rows on each page, whatever the limit says.
+        rows: As many rows on each page, whatever the limit says; 0 for what it says.
+        wait: Milliseconds that the upstream takes for a page.
         pages: Different requests.
         streams: Read all repositories by StreamRepos.
         bursts: Begin all calls at once, again when the last one has ended.
@@ -39,6 +40,7 @@ class Load:
     limit: int = 10
     in_flight: int = 64
     rows: int = 0
+    wait: int = 0
     pages: int = 8
     streams: bool = False
     bursts: bool = False
@@ -47,8 +49,14 @@ class Load:
         """Yield the flags of the command line."""
         yield from ("-limit", str(self.limit), "-in-flight", str(self.in_flight), "-pages", str(self.pages))
         yield from ("-connections", str(max(4, self.in_flight // _CALLS_A_CONNECTION)))
-        yield from ("-namespace", f"rows-{self.rows}" if self.rows else NAMESPACE)
+        yield from ("-namespace", self._namespace())
         yield from (f"-{name}" for name, wanted in (("stream", self.streams), ("bursts", self.bursts)) if wanted)
+
+    def _namespace(self) -> str:
+        """Return the one that tells the upstream what to do."""
+        if self.rows:
+            return f"rows-{self.rows}"
+        return f"wait-{self.wait}" if self.wait else NAMESPACE
 
 
 @dataclass(frozen=True)

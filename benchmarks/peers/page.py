@@ -40,7 +40,7 @@ def method(rounds: int, seconds: float, base: str | None) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     compared = f" `before` is commit {git('rev-parse', '--short', base)}." if base else ""
     return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {git('rev-parse', '--short', 'HEAD')}.{compared}"
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {git('describe', '--always', '--dirty')}.{compared}"
         f" Rounds: {rounds}, in each of which all systems had their turn, {seconds:g} seconds for each figure."
         f" What is measured runs on core {SYSTEM_CORE}, load and upstream on core {LOAD_CORE},"
         f" of a machine with {_processor()}."

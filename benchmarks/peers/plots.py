@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from benchmarks.peers.figures import Spread, over_rounds, spread
-from benchmarks.peers.growth import QUESTIONS, Costs, Question
+from benchmarks.peers.growth import QUESTIONS, Costs, Growth, Question
 from benchmarks.peers.load import Load, Measured
 from benchmarks.peers.rounds import LATENCY, SATURATED, Comparison
 
@@ -44,9 +44,6 @@ class Plot:
     panels: Sequence[Panel]
 
 
-# By name of the question's plot.
-Growth: TypeAlias = Mapping[str, Costs]
-
 NAMES = ("throughput", "latency", *(question.name for question in QUESTIONS))
 
 
@@ -72,7 +69,7 @@ def _lines(
 
 def _cost(question: Question, costs: Costs) -> Plot:
     lines = {
-        name: {count: spread([seconds * 1e6 for seconds in rounds]) for count, rounds in line.items()}
+        name: {count: spread([one.cpu_per_call * 1e6 for one in rounds]) for count, rounds in line.items()}
         for name, line in costs.items()
     }
     return Plot(

@@ -13,7 +13,7 @@ import grpc
 from benchmarks.chaos import envoy
 from benchmarks.chaos.serving import addresses_in, process
 from benchmarks.peers.load import BINARIES, SYSTEM_CORE, WARM, Load, Measured, measure, on_core, result_of
-from benchmarks.peers.reference import request, verify
+from benchmarks.peers.reference import request, wrong
 from benchmarks.peers.systems import CLIENT, ENVOY, System
 from benchmarks.process import resident_mebibytes
 from benchmarks.trees import ROOT
@@ -93,7 +93,8 @@ async def served(system: System, url: str) -> AsyncIterator[Running]:
         await _first_call(address)
         start, idle = time.monotonic() - began, resident_mebibytes(started.pid)
         for limit, offset in VERIFIED:
-            await verify(address, url, limit, offset)
+            if found := await wrong(address, url, limit, offset):
+                raise ValueError(f"{system.name}, limit {limit}, offset {offset}: {'; '.join(found[:3])}")
         yield Server(system, address, started.pid, start, idle)
 
 

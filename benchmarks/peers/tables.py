@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.peers.figures import added, over_rounds, share_of_bound, throughput
+from benchmarks.peers.growth import QUESTIONS, Growth
 from benchmarks.peers.load import Load, Measured
 from benchmarks.peers.rounds import LATENCY, SATURATED, Comparison
 from benchmarks.peers.systems import BEFORE, BEFORE_COLD, COLD, GOHAND, WARM
@@ -29,23 +30,28 @@ _TEN = Load()
 _COMPARED = tuple(load for load in SATURATED if load.limit > 1)
 
 
-def tables(found: Comparison) -> dict[str, str]:
+def tables(found: Comparison, growth: Growth) -> dict[str, str]:
     """Return all of them, by name."""
     return {
         "throughput": _throughput(found),
         "cpu": _cpu(found),
         "latency": _latency(found),
         "idle": _idle(found),
-        "remarks": "\n".join(remarks(found)) or "None.",
+        "remarks": "\n".join(remarks(found, growth)) or "None.",
     }
 
 
-def remarks(found: Comparison) -> Iterator[str]:
+def remarks(found: Comparison, growth: Growth) -> Iterator[str]:
     """Yield what makes a figure doubtful."""
     for name, loads in found.results.items():
         for load, rounds in loads.items():
             if troubles := list(_troubles(rounds)):
                 yield f"- {name}, {_count(load.limit)}, {load.in_flight} in flight: {'; '.join(troubles)}"
+    for question in QUESTIONS:
+        for name, line in growth.get(question.name, {}).items():
+            for count, rounds in line.items():
+                if troubles := list(_troubles(rounds)):
+                    yield f"- growth, {name}, {question.unit} {count}: {'; '.join(troubles)}"
 
 
 def _troubles(rounds: Sequence[Measured]) -> Iterator[str]:

@@ -54,7 +54,7 @@ func dial(address, method string) (*connection, error) {
 			{Name: ":authority", Value: address},
 			{Name: "te", Value: "trailers"},
 			{Name: "content-type", Value: "application/grpc"},
-			{Name: "grpc-timeout", Value: "10S"},
+			{Name: "grpc-timeout", Value: "60S"},
 		},
 	}
 	c.encoder = hpack.NewEncoder(&c.block)

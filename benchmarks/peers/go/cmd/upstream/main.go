@@ -3,7 +3,8 @@
 //
 //	GET /v2/manage/repos?filter=center::self|namespace::team-01|offset::0|limit::100
 //
-// Any filter matches all rows. The namespace `rows-5000` has a page of 5000 rows, whatever its limit.
+// Any filter matches all rows. A page of the namespace `rows-5000` has 5000 rows, whatever its limit, and one of `wait-50`
+// takes 50 ms.
 package main
 
 import (
@@ -41,19 +42,24 @@ type row struct {
 }
 
 var (
-	total   = flag.Int("total", 25_000, "repositories in all")
-	latency = flag.Duration("latency", 0, "of each answer")
+	total = flag.Int("total", 25_000, "repositories in all")
 
 	categories   = []string{"app_server", "linux", "framework_app", "database", "lang", "other", "windows", "arm"}
 	descriptions = []string{"", "base image of the build farm", "含中文的描述 — nightly", "Quotes \"and\" back\\slashes\nand a new line"}
 
 	position = regexp.MustCompile(`offset::(\d+)\|limit::(\d+)`)
-	asked    = regexp.MustCompile(`namespace::rows-(\d+)`)
+	rows     = regexp.MustCompile(`namespace::rows-(\d+)`)
+	wait     = regexp.MustCompile(`namespace::wait-(\d+)`)
 )
 
 type upstream struct {
 	rows    [][]byte
 	answers sync.Map // by target
+}
+
+type answer struct {
+	bytes   []byte
+	latency time.Duration
 }
 
 func main() {
@@ -120,12 +126,13 @@ func (u *upstream) serve(connection net.Conn) {
 		if err != nil {
 			return
 		}
-		answer, known := u.answers.Load(target)
-		if !known {
-			answer, _ = u.answers.LoadOrStore(target, u.answer(target))
+		known, found := u.answers.Load(target)
+		if !found {
+			known, _ = u.answers.LoadOrStore(target, u.answer(target))
 		}
-		time.Sleep(*latency)
-		if _, err := connection.Write(answer.([]byte)); err != nil {
+		made := known.(answer)
+		time.Sleep(made.latency)
+		if _, err := connection.Write(made.bytes); err != nil {
 			return
 		}
 	}
@@ -154,10 +161,10 @@ func read(in *bufio.Reader) (string, error) {
 	}
 }
 
-func (u *upstream) answer(target string) []byte {
+func (u *upstream) answer(target string) answer {
 	parsed, err := url.Parse(target)
 	if err != nil {
-		return response("400 Bad Request", "", []byte(`{"errors":[]}`))
+		return answer{bytes: response("400 Bad Request", "", []byte(`{"errors":[]}`))}
 	}
 	filter := parsed.Query().Get("filter")
 	offset, limit, header := 0, 100, ""
@@ -165,15 +172,19 @@ func (u *upstream) answer(target string) []byte {
 		offset, limit = atoi(found[1]), atoi(found[2])
 		header = "Content-Range: %d-%d/%d\r\n"
 	}
-	if found := asked.FindStringSubmatch(filter); found != nil {
+	if found := rows.FindStringSubmatch(filter); found != nil {
 		limit = atoi(found[1])
+	}
+	var latency time.Duration
+	if found := wait.FindStringSubmatch(filter); found != nil {
+		latency = time.Duration(atoi(found[1])) * time.Millisecond
 	}
 	offset = min(offset, len(u.rows))
 	page := u.rows[offset:min(offset+limit, len(u.rows))]
 	if header != "" {
 		header = fmt.Sprintf(header, offset, len(page), len(u.rows))
 	}
-	return response("200 OK", header, array(page))
+	return answer{bytes: response("200 OK", header, array(page)), latency: latency}
 }
 
 func array(page [][]byte) []byte {
