@@ -109,7 +109,7 @@ def _latency(found: Comparison) -> str:
 
 def _idle(found: Comparison) -> str:
     rows = ([name, f"{found.idle[name]:.0f}", f"{found.starts[name]:.2f}"] for name in found.starts)
-    return _table(["system", "idle memory, MiB", "start to the first answer, s"], rows)
+    return _table(["system", "idle memory, MiB", "start to SERVING, s"], rows)
 
 
 def _count(rows: int) -> str:
