@@ -17,7 +17,7 @@ BEFORE, BEFORE_COLD = "before", "before cold"
 GOHAND, GOSONIC, ENVOY = "gohand", "gosonic", "envoy"
 ECHO, CLIENT = "echo", "client"
 
-# Rows are converted each time that they come.
+# Pages and rows are converted each time that they come.
 NO_MEMO = ("--row-memo-bytes", "0")
 
 
@@ -45,11 +45,11 @@ def gateway(name: str, *flags: str, job: str = "", tree: Path = ROOT) -> System:
 
 def systems(base: Path | None) -> Iterator[System]:
     """Yield all of them, with the gateway of another tree where there is one."""
-    yield gateway(WARM, job="all, with deadlines, retries, limits, metrics; has seen the rows before")
-    yield gateway(COLD, *NO_MEMO, job="the same, without the row memo")
+    yield gateway(WARM, job="all, with deadlines, retries, limits, metrics; has seen the pages before")
+    yield gateway(COLD, *NO_MEMO, job="the same, remembers neither pages nor rows")
     if base:
         yield gateway(BEFORE, job="the gateway of the other commit", tree=base)
-        yield gateway(BEFORE_COLD, *NO_MEMO, job="the same, without the row memo", tree=base)
+        yield gateway(BEFORE_COLD, *NO_MEMO, job="the same, remembers neither pages nor rows", tree=base)
     yield System(GOHAND, "filter, Content-Range, error codes; net/http, encoding/json", _by_hand(GOHAND))
     yield System(GOSONIC, "the same, with bytedance/sonic", _by_hand(GOSONIC))
     yield System(ENVOY, "Content-Range by Lua, error codes; builds no filter", envoy.command)
