@@ -108,12 +108,34 @@ GOSVC := benchmarks/chaos/gosvc
 		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
 			--go_out=. --go-grpc_out=. gateway/swr/v1/repos.proto && go install .
 
+bench-peers: $(VENV)/.bench .tools/bin/gohand ## Compare throughput, CPU, latency and memory with gateways by hand and with Envoy; writes docs/performance.md (ROUNDS=5 SECONDS=1.5 BASE=main)
+	@$(BIN)/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BASE),--base $(BASE))
+
+profile: $(VENV)/.bench .tools/bin/gohand ## Draw where a loaded gateway spends its time: flame graphs in .tools/
+	@$(BIN)/python -m benchmarks.peers.profile
+
+$(VENV)/.bench: requirements/bench.lock $(VENV)/.developers
+	@$(BIN)/python $(INSTALL) -r $<
+	@$(COMPLETE)
+	@touch $@
+
+# The load, the upstream and the gateways by hand: load, upstream, gohand and gosonic.
+PEERS := benchmarks/peers/go
+
+.tools/bin/gohand: $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto | $(VENV)/.developers
+	@command -v go >/dev/null || { echo 'error: it needs Go, at the version of $(PEERS)/go.mod'; exit 1; }
+	@mkdir -p $(@D) && cd $(PEERS) && export GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly && go install tool \
+		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
+			--go_out=. --go-grpc_out=. gateway/swr/v1/repos.proto && go install ./cmd/...
+	@touch $@
+
 lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that they install (ARGS=--upgrade for newer versions)
 	@$(RESOLVE) --all-extras pyproject.toml -o requirements/runtime.lock
 	@$(RESOLVE) --all-extras --group dev pyproject.toml -o requirements/dev.lock
 	@$(RESOLVE) --all-extras --resolution lowest-direct pyproject.toml -o requirements/lowest.lock
 	@$(RESOLVE) --group deploy -o requirements/deploy.lock
 	@$(RESOLVE) --group mutants --constraint requirements/dev.lock -o requirements/mutants.lock
+	@$(RESOLVE) --group bench --constraint requirements/dev.lock -o requirements/bench.lock
 	@$(RESOLVE) --group locking -o requirements/locking.lock
 	@$(RESOLVE) requirements/build.in -o requirements/build.lock
 	@requirements/prove.sh
@@ -145,4 +167,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos lock deploy-check clean
+.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check clean

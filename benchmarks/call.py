@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import grpc
 
-from benchmarks.peers import LIMITS, METHOD
+from benchmarks.bare import LIMITS, METHOD
 from benchmarks.process import SERVE, address_in, cpu_seconds, running
 from gateway.swr.v1 import repos_pb2
 
@@ -28,8 +28,8 @@ def main() -> None:
     print("\nOne call, microseconds of CPU (gateway process alone; median of rounds taken in turn)\n")
     print(f"{'limit':>6}  {'echo':>7}  {'GET':>7}  {'echo+GET':>9}  {'warm':>14}  {'cold':>14}")
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream"))
-        echo = stack.enter_context(running("-m", "benchmarks.peers", "echo"))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream"))
+        echo = stack.enter_context(running("-m", "benchmarks.bare", "echo"))
         warm = stack.enter_context(running(*SERVE, "--upstream-url", url))
         cold = stack.enter_context(running(*SERVE, "--upstream-url", url, "--row-memo-bytes", "0"))
         for limit in LIMITS:
@@ -52,7 +52,7 @@ def _print_row(limit: int, url: str, servers: list[Server]) -> None:
     rounds = []
     for _ in range(ROUNDS):
         served = [asyncio.run(measure(server, limit)) for server in servers]
-        with running("-m", "benchmarks.peers", "client", url, str(limit), str(CALLS[limit]), str(CONCURRENCY)) as got:
+        with running("-m", "benchmarks.bare", "client", url, str(limit), str(CALLS[limit]), str(CONCURRENCY)) as got:
             rounds.append([*served, float(got[1])])
     echo, warm, cold, get = (statistics.median(column) * 1e6 for column in zip(*rounds, strict=True))
     bound = echo + get

@@ -17,7 +17,7 @@ def main() -> None:
     print(f"\nOne call, limit {LIMIT}, microseconds of CPU (median of {ROUNDS} rounds taken in turn)\n")
     unobserved = ("-m", "benchmarks.unobserved", *SERVE[2:])
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream"))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream"))
         commands = {"not observed": unobserved, "metrics and log": SERVE}
         servers = {}
         for name, command in commands.items():

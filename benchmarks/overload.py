@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import grpc
 
-from benchmarks.peers import METHOD
+from benchmarks.bare import METHOD
 from benchmarks.process import SERVE, address_in, running
 from gateway.swr.v1 import repos_pb2
 
@@ -38,7 +38,7 @@ def main() -> None:
         rates = {factor: asyncio.run(_at_rate(address_in(line), factor * saturated)) for factor in (0.5, 1, 3)}
     _print("slow upstream", rates)
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream"))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream"))
         _, line = stack.enter_context(running(*SERVE, "--upstream-url", url))
         callers = {factor: asyncio.run(_with_callers(address_in(line), factor * CALLERS)) for factor in (0.5, 1, 3)}
     _print("fast upstream", callers)

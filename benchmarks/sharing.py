@@ -24,7 +24,7 @@ REQUEST = repos_pb2.ListReposRequest(offset=0, limit=LIMIT)
 def main() -> None:
     print(f"\n{CALLS} identical calls at the same time, upstream with a second of latency, pages of {LIMIT}\n")
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream", "1000", "1"))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream", "1000", "1"))
         for name, switch in (("shared", "--coalesce"), ("each for itself", "--no-coalesce")):
             listen = ("--admin-listen", "127.0.0.1:0", "--max-in-flight", str(CALLS))
             _, line = stack.enter_context(running(*SERVE, "--upstream-url", url, *listen, switch))

@@ -25,7 +25,7 @@ ROUNDS = 3
 def main() -> None:
     print(f"\n{COUNT} repositories behind 50 ms of latency, pages of {PAGE_SIZE}; seconds, median of rounds\n")
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream", str(COUNT), LATENCY))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream", str(COUNT), LATENCY))
         _, line = stack.enter_context(running(*SERVE, "--upstream-url", url))
         rounds = [asyncio.run(_compare(address_in(line))) for _ in range(ROUNDS)]
     loop, stream = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -58,7 +58,7 @@ def _peak_memory(count: int) -> float:
             assert await _stream(RepoServiceStub(channel)) == count
 
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream", str(count)))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream", str(count)))
         process, line = stack.enter_context(running(*SERVE, "--upstream-url", url, "--row-memo-bytes", "0"))
         asyncio.run(read(address_in(line)))
         return peak_mebibytes(process.pid)

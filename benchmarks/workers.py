@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import grpc
 
-from benchmarks.peers import METHOD
+from benchmarks.bare import METHOD
 from benchmarks.process import SERVE, address_in, cpu_seconds, running
 from gateway.swr.v1 import repos_pb2
 
@@ -39,7 +39,7 @@ def main() -> None:
     print(f"\nWorkers, limit {LIMIT}, rows never seen, {CONNECTIONS} connections\n")
     servers = {}
     with ExitStack() as stack:
-        _, url = stack.enter_context(running("-m", "benchmarks.peers", "upstream"))
+        _, url = stack.enter_context(running("-m", "benchmarks.bare", "upstream"))
         for count in (1, 2):
             command = (*SERVE, "--upstream-url", url, "--row-memo-bytes", "0", "--workers", str(count))
             process, line = stack.enter_context(running(*command))

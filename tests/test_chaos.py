@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import benchmarks.chaos.scenarios  # noqa: F401 - registers them
+from benchmarks.bare import METHOD
 from benchmarks.chaos.callers import WRONG
 from benchmarks.chaos.http2 import still_reader
 from benchmarks.chaos.load import at_once, lost
@@ -14,7 +15,6 @@ from benchmarks.chaos.scenario import SCENARIOS, Numbers, Play, Scenario, Skippe
 from benchmarks.chaos.subjects import Subject, gateway
 from benchmarks.chaos.table import rows
 from benchmarks.chaos.upstream import Request, playing
-from benchmarks.peers import METHOD
 from gateway.swr.v1.repos_pb2 import ListReposRequest
 from patience import HOUR, until
 

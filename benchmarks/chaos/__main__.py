@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import benchmarks.chaos.scenarios  # noqa: F401 - registers them
 from benchmarks.chaos import envoy
 from benchmarks.chaos.scenario import SCENARIOS, Outcome, Scenario, played
-from benchmarks.chaos.subjects import GATEWAY, GO_BINARY, ROOT, Subject, gateway, go_service, proxy
+from benchmarks.chaos.subjects import GATEWAY, GO_BINARY, Subject, gateway, go_service, proxy
 from benchmarks.chaos.table import heading, rows
+from benchmarks.trees import checked_out
 
 NOW, BEFORE = "now", "before"
 
@@ -78,17 +76,8 @@ def _trees(base: str | None) -> Iterator[list[Subject]]:
     if not base:
         yield [now]
         return
-    with TemporaryDirectory(prefix="chaos-") as folder:
-        tree = Path(folder, "base")
-        _git("worktree", "add", "--detach", str(tree), base)
-        try:
-            yield [gateway(BEFORE, tree), now]
-        finally:
-            _git("worktree", "remove", "--force", str(tree))
-
-
-def _git(*arguments: str) -> None:
-    subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True)
+    with checked_out(base) as tree:
+        yield [gateway(BEFORE, tree), now]
 
 
 def _comparisons() -> Iterator[Subject]:

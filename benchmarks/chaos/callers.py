@@ -9,7 +9,7 @@ import aiohttp
 import grpc
 from yarl import URL
 
-from benchmarks.peers import METHOD, target
+from benchmarks.bare import METHOD, target
 from gateway.swr.v1 import repos_pb2
 
 OK = "OK"

@@ -12,13 +12,13 @@ from pathlib import Path
 from benchmarks.chaos import envoy
 from benchmarks.chaos.callers import HttpCaller
 from benchmarks.chaos.serving import Served, addresses_in, process
+from benchmarks.trees import ROOT
 
 GATEWAY, ENVOY, GO = "gateway", "Envoy", "Go"
 
 # Seconds of one request to the upstream, and of a call: the gateway's defaults, and the others' settings.
 ATTEMPT_TIMEOUT, TIMEOUT = 5, 15
 
-ROOT = Path(__file__).parents[2]
 GO_BINARY = ROOT / ".tools" / "bin" / "gosvc"
 
 _ANY_PORTS = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")

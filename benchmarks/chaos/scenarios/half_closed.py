@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from benchmarks.bare import METHOD
 from benchmarks.chaos.scenario import Numbers, scenario
 from benchmarks.chaos.subjects import GO, Subject
 from benchmarks.chaos.upstream import playing
-from benchmarks.peers import METHOD
 
 CALLS = 20
 # Seconds; grpc-go and grpc-java answer at once.

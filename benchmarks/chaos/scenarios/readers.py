@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from benchmarks.bare import METHOD, target
 from benchmarks.chaos.http2 import StillReader, still_reader
 from benchmarks.chaos.load import until
 from benchmarks.chaos.scenario import Numbers, scenario
 from benchmarks.chaos.serving import Served
 from benchmarks.chaos.subjects import ENVOY, GO, Subject
 from benchmarks.chaos.upstream import Request, Upstream, playing
-from benchmarks.peers import METHOD, target
 from benchmarks.process import cpu_seconds, peak_mebibytes, resident_mebibytes
 from gateway.swr.v1 import repos_pb2
 

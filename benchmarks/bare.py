@@ -1,6 +1,6 @@
 """What a call is made of, bare: an upstream of ready answers, a gRPC echo of ready bytes, a client that parses nothing.
 
-Run as `python -m benchmarks.peers upstream [COUNT [LATENCY]]`, `... echo`, or `... client URL LIMIT COUNT CONCURRENCY`.
+Run as `python -m benchmarks.bare upstream [COUNT [LATENCY]]`, `... echo`, or `... client URL LIMIT COUNT CONCURRENCY`.
 """
 
 from __future__ import annotations
