@@ -40,7 +40,11 @@ def test(file: str, tests: list[str]) -> Outcome:
         done = run(place, "mutmut", "run", "--max-children", str(4 * (os.cpu_count() or 1)))
         codes = _exit_codes(place / "mutants" / f"{file}.meta")
         if done.returncode or not codes or not {*codes.values()} <= KILLED | ALIVE:
-            raise SystemExit(f"error: mutmut did not come to an end with {file}:\n{done.stdout[-500:]}{done.stderr}")
+            odd = sorted({str(code) for code in codes.values() if code not in KILLED | ALIVE})
+            raise SystemExit(
+                f"error: mutmut did not come to an end with {file}: it ended with {done.returncode}, and of its"
+                f" {len(codes)} mutants some with {', '.join(odd) or 'nothing else'}\n{done.stdout[-500:]}{done.stderr}"
+            )
         return Outcome(len(codes), [_describe(place, name) for name, code in codes.items() if code in ALIVE])
 
 

@@ -57,7 +57,10 @@ async def _outcomes(chosen: Scenario, subjects: Sequence[Subject]) -> dict[str, 
 
     async def in_turn(subject: Subject) -> Outcome:
         async with turns:
-            return await _outcome(chosen, subject)
+            outcome = await _outcome(chosen, subject)
+        if chosen.is_alone:  # it takes long, once for each
+            print(f"{chosen.name}, {subject.name}: {dict(outcome.numbers)}", file=sys.stderr, flush=True)
+        return outcome
 
     outcomes = await asyncio.gather(*map(in_turn, subjects))
     return {subject.name: outcome for subject, outcome in zip(subjects, outcomes, strict=True)}
