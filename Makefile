@@ -100,13 +100,17 @@ bench: install ## Measure conversion, calls, workers, sharing, streams, overload
 chaos: install $(if $(shell command -v go),.tools/bin/gosvc) ## Play what goes wrong in the world and count the harm, in under 10 minutes (ARGS='late forgotten' BASE=main SOAK=600)
 	@$(BIN)/python -m benchmarks.chaos $(if $(BASE),--base $(BASE)) $(ARGS)
 
+# Stubs in the folder of a Go module, by the generators that its go.mod names.
+GO_STUBS = export GOBIN='$(abspath .tools/bin)' GOFLAGS=-mod=readonly && go install tool \
+	&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
+		--go_out=. --go_opt=module=swr-gateway.dev/gen --go-grpc_out=. --go-grpc_opt=module=swr-gateway.dev/gen \
+		gateway/swr/v1/repos.proto
+
 # A gateway by hand, to compare with: where it cannot be built, its column stays empty.
 GOSVC := benchmarks/chaos/gosvc
 
 .tools/bin/gosvc: $(GOSVC)/main.go $(GOSVC)/go.mod $(GOSVC)/go.sum protos/gateway/swr/v1/repos.proto
-	-@mkdir -p $(@D) && cd $(GOSVC) && export GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly && go install tool \
-		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
-			--go_out=. --go-grpc_out=. gateway/swr/v1/repos.proto && go install .
+	-@mkdir -p $(@D) && cd $(GOSVC) && $(GO_STUBS) && go install .
 
 bench-peers: $(VENV)/.bench .tools/bin/gohand ## Compare throughput, CPU, latency and memory with gateways by hand and with Envoy; writes docs/performance.md (ROUNDS=5 SECONDS=1.5 BASE=main)
 	@$(BIN)/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BASE),--base $(BASE))
@@ -124,9 +128,7 @@ PEERS := benchmarks/peers/go
 
 .tools/bin/gohand: $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto | $(VENV)/.developers
 	@command -v go >/dev/null || { echo 'error: it needs Go, at the version of $(PEERS)/go.mod'; exit 1; }
-	@mkdir -p $(@D) && cd $(PEERS) && export GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly && go install tool \
-		&& PATH="$$GOBIN:$$PATH" $(abspath $(BIN))/python -m grpc_tools.protoc --proto_path=$(abspath protos) \
-			--go_out=. --go-grpc_out=. gateway/swr/v1/repos.proto && go install ./cmd/...
+	@mkdir -p $(@D) && cd $(PEERS) && $(GO_STUBS) && go install ./cmd/...
 	@touch $@
 
 lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that they install (ARGS=--upgrade for newer versions)
