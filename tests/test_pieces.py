@@ -73,8 +73,11 @@ def test_elements_are_numbered_through_all_pieces() -> None:
         told.extend(numbers[: len(rows)])
         return rows
 
-    assert len(list(decode_in_pieces(json.dumps([{"a": 1}] * 50).encode(), note, SMALL))) > 10
-    assert told == list(range(50))
+    array = json.dumps([{"a": 1}] * 50).encode()
+    for size, least in ((SMALL, 11), (len(array), 1)):
+        told.clear()
+        assert len(list(decode_in_pieces(array, note, size))) >= least
+        assert told == list(range(50))
 
 
 def test_text_full_of_false_places_costs_no_more_than_a_few_decodes() -> None:
@@ -87,6 +90,11 @@ def test_text_full_of_false_places_costs_no_more_than_a_few_decodes() -> None:
     array = json.dumps([{"text": "},{" * 10_000}, {}]).encode()
     assert len(list(decode_in_pieces(array, count, SMALL))) == 1
     assert sum(decoded) < 3 * len(array)
+
+
+def test_behind_a_false_place_pieces_are_small_again() -> None:
+    array = json.dumps([{"text": "},{" * 10}, *[{"a": 1}] * 50]).encode()
+    assert max(map(len, pieces(array)[1:])) <= 3
 
 
 def test_an_element_that_is_refused_is_not_looked_for_in_larger_pieces() -> None:
