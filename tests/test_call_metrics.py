@@ -157,6 +157,14 @@ async def test_every_request_to_the_upstream_is_timed_by_what_became_of_it(
         counted = value(served, "http_client_request_duration_seconds_count", **everything)
         outcomes[labels["http_response_status_code"], labels["error_type"]] = counted
     assert outcomes == {("200", ""): 1, ("503", "UPSTREAM_UNAVAILABLE"): 1, ("", "UPSTREAM_TIMEOUT"): 1}
+    results = ("ok", "UPSTREAM_UNAVAILABLE", "UPSTREAM_TIMEOUT")
+    assert [value(served, "swr_gateway_upstream_attempts_total", result=result) for result in results] == [1, 1, 1]
+
+
+async def test_requests_that_were_sent_again_are_there_from_the_start(serve: Serve) -> None:
+    served = await serve()
+    for cause in ("UPSTREAM_CONNECTION_LOST", "UPSTREAM_TIMEOUT"):
+        assert value(served, "swr_gateway_upstream_resends_total", cause=cause) == 0
 
 
 async def test_a_caller_who_cancels_during_the_drain_is_no_fault_of_the_service(

@@ -55,7 +55,7 @@ class _Waiters(Generic[Result]):
 
     def deadline(self) -> Deadline:
         """Return when the last one will have left, or was to leave where all are gone."""
-        return max(self._deadlines.values(), key=lambda deadline: deadline.at, default=self._latest)
+        return max(self._deadlines.values(), default=self._latest)
 
     def pause(self, until: float, failure: GatewayError) -> None:
         """Answer those at once who would not see the end of a pause, now or when they join."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Deadline(NamedTuple):
-    """When a call must be over.
+    """When a call must be over; the later one is the greater.
 
     Attributes:
         at: On the event loop's clock, in seconds.
