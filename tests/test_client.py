@@ -504,6 +504,12 @@ async def test_a_message_that_leads_no_further_does_not(scripted: ScriptedGatewa
             id="a reader that paused",
         ),
         pytest.param(Break(grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2"), id="a reset"),
+        pytest.param(
+            Break(
+                grpc.StatusCode.INTERNAL, message="Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"
+            ),
+            id="a reset that removed a stream",
+        ),
     ],
 )
 async def test_a_stream_that_was_broken_off_on_the_way_is_resumed(

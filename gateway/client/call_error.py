@@ -70,7 +70,8 @@ def _is_broken_off(failure: CallError) -> bool:
     A gRPC server that stops ends calls that have just arrived with a bare CANCELLED, and a proxy breaks off a stream
     with RST_STREAM where it loses the server. Who cancels a call of one's own gets no status.
     """
-    is_reset = failure.code is grpc.StatusCode.INTERNAL and failure.message.startswith("Received RST_STREAM")
+    # At the beginning, or inside of "Stream removed (...)".
+    is_reset = failure.code is grpc.StatusCode.INTERNAL and "Received RST_STREAM" in failure.message
     return is_reset or failure.code is grpc.StatusCode.CANCELLED
 
 
