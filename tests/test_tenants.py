@@ -248,6 +248,7 @@ async def test_pages_that_a_stream_fetches_ahead_are_its_tenants_turns(
         repos_pb2.StreamReposRequest(page_size=10), metadata=(("x-auth-token", "streams"),)
     )
     await stream.read()
+    await upstream.all_arrived(3)
     await served.until(upstream_in_flight=2)
     upstream.play(EMPTY)
     assert await reason_of(served, "streams") == "GATEWAY_OVERLOADED"
