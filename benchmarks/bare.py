@@ -9,6 +9,7 @@ import asyncio
 import re
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -68,14 +69,20 @@ async def serve_echo() -> None:
     async def list_repos(request: bytes, _: object) -> bytes:
         return replies[repos_pb2.ListReposRequest.FromString(request).limit]
 
+    server, address = await start_server(list_repos)
+    print(address, flush=True)
+    await server.wait_for_termination()
+
+
+async def start_server(list_repos: Callable[[bytes, object], Awaitable[bytes]]) -> tuple[grpc.aio.Server, str]:
+    """Start a server of bytes; return it, and where it listens."""
     server = grpc.aio.server()
     service, _, method = METHOD[1:].rpartition("/")
     handler = grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(list_repos)})
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(f"127.0.0.1:{port}", flush=True)
-    await server.wait_for_termination()
+    return server, f"127.0.0.1:{port}"
 
 
 async def run_client(url: str, limit: int, count: int, concurrency: int) -> None:

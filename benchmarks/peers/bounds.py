@@ -6,21 +6,21 @@ Run as `python -m benchmarks.peers.bounds echo UPSTREAM`, or `... client UPSTREA
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
 
 import aiohttp
-import grpc
 import msgspec
 from yarl import URL
 
-from benchmarks.bare import METHOD, target
+from benchmarks.bare import start_server, target
 from benchmarks.peers.load import Measured
 from benchmarks.peers.reference import expected
 from gateway.swr.v1 import repos_pb2
 
-_TICKS = 100
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 async def serve_echo(upstream: str) -> None:
@@ -33,13 +33,8 @@ async def serve_echo(upstream: str) -> None:
             ready[request] = (await expected(upstream, asked.limit, asked.offset)).SerializeToString()
         return ready[request]
 
-    server = grpc.aio.server()
-    service, _, method = METHOD[1:].rpartition("/")
-    handler = grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(list_repos)})
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"serving on 127.0.0.1:{port}", file=sys.stderr, flush=True)
+    server, address = await start_server(list_repos)
+    print(f"serving on {address}", file=sys.stderr, flush=True)
     await server.wait_for_termination()
 
 

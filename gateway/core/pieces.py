@@ -1,6 +1,6 @@
 """Cuts a large JSON array into small ones, so that no step of work takes long.
 
-A decoder reads an array in one go: 57 MiB of it hold up an event loop for a quarter of a second. What looks like the
+A decoder reads an array in one go: 57 MiB of it held up the event loop for a tenth of a second. What looks like the
 place between two objects may lie in a text or inside of an object; a decoder tells, for only cuts at true places leave
 JSON on their left. Such a piece is made twice as large, so that all attempts together cost no more than twice the work.
 """
