@@ -115,7 +115,7 @@ GOSVC := benchmarks/chaos/gosvc
 bench-peers: $(VENV)/.bench .tools/bin/gohand ## Compare throughput, CPU, latency and memory with gateways by hand and with Envoy; writes docs/performance.md (ROUNDS=5 SECONDS=1.5 BASE=main)
 	@$(BIN)/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BASE),--base $(BASE))
 
-profile: $(VENV)/.bench .tools/bin/gohand ## Draw where a loaded gateway spends its time: flame graphs in .tools/
+profile: $(VENV)/.bench .tools/bin/gohand ## Show where a loaded gateway spends its time: shares by package, and flame graphs in .tools/
 	@$(BIN)/python -m benchmarks.peers.profile
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.developers

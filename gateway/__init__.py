@@ -15,6 +15,7 @@ The rooms, each of which imports only those below it (import-linter and tests/te
     reliability   concurrency limit, coalescing, cache, memory budget, deadlines
     files         certificates and other files that are read again when they change
     metrics       what is counted and measured
+    allocator     memory that is kept between calls
     background    tasks beside the calls, which log it when they die
     logs, stderr  log lines as JSON or as text, and a standard error that nobody waits for
     start_errors  what stops a start

@@ -13,6 +13,7 @@ from benchmarks.peers.growth import QUESTIONS
 from benchmarks.peers.load import Load, Measured
 from benchmarks.peers.page import TEMPLATE
 from benchmarks.peers.plots import NAMES, plots
+from benchmarks.peers.profile import owners, shares_table
 from benchmarks.peers.reference import differences, reply
 from benchmarks.peers.rounds import LATENCY, SATURATED, Comparison
 from benchmarks.peers.systems import CLIENT, COLD, ECHO, GOHAND, WARM, systems
@@ -90,7 +91,7 @@ def test_doubtful_figures_are_remarked_on() -> None:
 
 def test_the_page_has_a_place_for_all_that_is_made_and_shows_every_plot() -> None:
     template = TEMPLATE.read_text()
-    assert set(Template(template).get_identifiers()) == {*tables(ALL, {}), "gohand", "method"}
+    assert set(Template(template).get_identifiers()) == {*tables(ALL, {}), "profile", "gohand", "method"}
     assert re.findall(r"\]\(performance/([\w-]+)\.svg\)", template) == list(NAMES)
     growth = {
         question.name: {name: {count: [measured(5)] for count in question.counts} for name in question.flags}
@@ -130,3 +131,23 @@ def test_a_load_is_spread_over_connections_that_bear_it() -> None:
     flags = list(Load(in_flight=10_000, rows=5000, bursts=True).flags())
     assert flags[flags.index("-connections") + 1] == "20"
     assert flags[-3:] == ["-namespace", "rows-5000", "-bursts"]
+
+
+def test_time_belongs_to_the_package_where_a_stack_ends() -> None:
+    stacks = (
+        "run (gateway/__main__.py:14);call (aiohttp/client.py:900) 6",
+        "run (gateway/__main__.py:14);call (aiohttp/client.py:900);convert (gateway/core/convert.py:76) 3",
+        "run (<frozen runpy>:88) 1",
+    )
+    assert owners(stacks) == {"aiohttp": 0.6, "gateway/core": 0.3, "<frozen runpy>": 0.1}
+
+
+def test_owners_with_next_to_nothing_are_the_rest() -> None:
+    cold = {"aiohttp": 0.5, "asyncio": 0.48, "yarl": 0.01, "typing": 0.01}
+    assert shares_table({"cold": cold, "warm": {"asyncio": 0.6, "aiohttp": 0.4}}).splitlines() == [
+        "| where | cold | warm |",
+        "| --- | --- | --- |",
+        "| asyncio | 48% | 60% |",
+        "| aiohttp | 50% | 40% |",
+        "| the rest | 2% | 0% |",
+    ]

@@ -14,6 +14,7 @@ from benchmarks.peers.figures import over_rounds
 from benchmarks.peers.growth import QUESTIONS, Growth, ask
 from benchmarks.peers.load import LOAD_CORE, SYSTEM_CORE
 from benchmarks.peers.plots import plots
+from benchmarks.peers.profile import profile, shares_table
 from benchmarks.peers.rounds import SATURATED, Comparison, compare
 from benchmarks.peers.systems import GOHAND
 from benchmarks.peers.tables import tables
@@ -34,18 +35,21 @@ def main() -> None:
         sys.exit(f"it needs cores {SYSTEM_CORE} and {LOAD_CORE}")
     os.sched_setaffinity(0, {LOAD_CORE})
     with checked_out(given.base) if given.base else nullcontext() as tree:
-        found, growth = asyncio.run(_measure(tree, given.rounds, given.seconds))
-    parts = tables(found, growth)
+        found, growth, shares = asyncio.run(_measure(tree, given.rounds, given.seconds))
+    parts = {**tables(found, growth), "profile": shares_table(shares)}
     for title, part in parts.items():
         print(f"\n{title}\n\n{part}")
     page.write({**parts, "gohand": _rates(found), "method": page.method(given.rounds, given.seconds, given.base)})
     page.illustrate(plots(found, growth))
 
 
-async def _measure(tree: Path | None, rounds: int, seconds: float) -> tuple[Comparison, Growth]:
+async def _measure(
+    tree: Path | None, rounds: int, seconds: float
+) -> tuple[Comparison, Growth, dict[str, dict[str, float]]]:
     found = await compare(tree, rounds, seconds)
     few = min(rounds, _ROUNDS_OF_GROWTH)
-    return found, {question.name: await ask(question, few, seconds) for question in QUESTIONS}
+    growth = {question.name: await ask(question, few, seconds) for question in QUESTIONS}
+    return found, growth, await profile()
 
 
 def _rates(found: Comparison) -> str:

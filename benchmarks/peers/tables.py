@@ -65,7 +65,7 @@ def _troubles(rounds: Sequence[Measured]) -> Iterator[str]:
 
 def _throughput(found: Comparison) -> str:
     rows = ([name, job, *(_ratio(found, name, load) for load in _COMPARED)] for name, job in found.jobs.items())
-    return _table(["system", "what it does of the job", *(_count(load.limit) for load in _COMPARED)], rows)
+    return table(["system", "what it does of the job", *(_count(load.limit) for load in _COMPARED)], rows)
 
 
 def _ratio(found: Comparison, name: str, load: Load) -> str:
@@ -80,7 +80,7 @@ def _cpu(found: Comparison) -> str:
 
     rows = ([name, *(cost(name, load) for load in SATURATED), _share(found, name)] for name in found.results)
     heads = ["system", *(_count(load.limit) for load in SATURATED), "(echo + client) / it, 10 rows"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _share(found: Comparison, name: str) -> str:
@@ -104,18 +104,19 @@ def _latency(found: Comparison) -> str:
         return f"{median} ({low} to {high}){target}"
 
     rows = ([name, *milliseconds(name), difference(name)] for name in found.results)
-    return _table(["system", "p50, ms", "p99, ms", "p50 beside gohand, ms"], rows)
+    return table(["system", "p50, ms", "p99, ms", "p50 beside gohand, ms"], rows)
 
 
 def _idle(found: Comparison) -> str:
     rows = ([name, f"{found.idle[name]:.0f}", f"{found.starts[name]:.2f}"] for name in found.starts)
-    return _table(["system", "idle memory, MiB", "start to SERVING, s"], rows)
+    return table(["system", "idle memory, MiB", "start to SERVING, s"], rows)
 
 
 def _count(rows: int) -> str:
     return "1 row" if rows == 1 else f"{rows} rows"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

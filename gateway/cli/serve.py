@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.allocator import keep_freed_memory
 from gateway.cli.options import SettingsCommand, with_settings
 from gateway.logs import configure_logging
 from gateway.settings.environment import find_notes
@@ -36,6 +37,7 @@ def command(settings: Settings) -> None:
     Secrets have no flags, for everyone who can list processes sees flags: SWR_GATEWAY_TOKEN, SWR_GATEWAY_ACCESS_KEY,
     SWR_GATEWAY_SECRET_KEY, SWR_GATEWAY_SECURITY_TOKEN, SWR_GATEWAY_IAM_PASSWORD.
     """
+    keep_freed_memory()
     queue_stderr()
     configure_logging(settings.log_level, settings.log_format)
     for note in find_notes():

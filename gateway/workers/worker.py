@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 
 import click
 
+from gateway.allocator import keep_freed_memory
 from gateway.background import background
 from gateway.logs import configure_logging
 from gateway.server.gateway import Gateway
@@ -38,6 +39,7 @@ def main(number: int, descriptor: int) -> None:
         signal.signal(number_of, signal.SIG_IGN)
     end = socket.socket(fileno=descriptor)
     settings: Settings = pickle.loads(read_first(end))  # noqa: S301 - of our own supervisor
+    keep_freed_memory()
     queue_stderr()
     configure_logging(settings.log_level, settings.log_format, worker=number)
     try:
