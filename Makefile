@@ -24,10 +24,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # What the gateway needs, and no more: all of a demo.
-$(VENV)/.gateway: pyproject.toml requirements/runtime.lock requirements/build.lock | $(BIN)/python
+$(VENV)/.gateway: pyproject.toml clients/python/pyproject.toml requirements/runtime.lock requirements/build.lock | $(BIN)/python
 	@echo 'Installing the gateway into $(VENV): once, in about 20 seconds ...'
 	@$(BIN)/python $(INSTALL) -r requirements/build.lock -r requirements/runtime.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable clients/python --editable .
 	@$(COMPLETE)
 	@touch $@
 
@@ -144,7 +145,7 @@ lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that t
 
 # Extras are kept: a pip that meets `coverage[toml]` behind a pinned `coverage` asks for its newest release.
 RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-	--no-header --no-annotate $(ARGS)
+	--no-header --no-annotate --no-emit-package swr-gateway-client $(ARGS)
 
 .venv-lock/.installed: requirements/locking.lock
 	@$(PYTHON) -m venv .venv-lock

@@ -21,16 +21,16 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from conftest import Serve
-from gateway.client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
-from gateway.client.call_error import to_call_error
-from gateway.client.connection import Connection
-from gateway.client.resume import MAX_WAIT, MIN_WAIT, wait_before_resume
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from patience import HOUR, Advance, until
 from scripted_gateway import AT_ONCE, STALL, Break, Script, ScriptedGateway, message, packed, scripted_gateway
+from swr_gateway_client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
+from swr_gateway_client.call_error import to_call_error
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.resume import MAX_WAIT, MIN_WAIT, wait_before_resume
 
 CANARY = "canary-4711"
 HOURS = "36000000"

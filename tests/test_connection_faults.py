@@ -23,13 +23,13 @@ from certificates import CA, NOW, OTHER_CA, TOMORROW, YESTERDAY, Pair, issue, pe
 from commands import Run
 from gateway.cli.hints import _REMEDIES
 from gateway.cli.list_repos import command as list_command
-from gateway.client import CallError, Client, ConnectionFault
-from gateway.client.faults import LASTING, find_fault
 from gateway.settings.callers import CALLER_VARIABLES
 from gateway.settings.model import Settings
 from gateway.settings.names import variable
 from gateway.swr.v1 import repos_pb2
 from scripted_gateway import STALL, Break, ScriptedGateway, scripted_gateway
+from swr_gateway_client import CallError, Client, ConnectionFault
+from swr_gateway_client.faults import LASTING, find_fault
 
 Opened: TypeAlias = AbstractAsyncContextManager[str]
 

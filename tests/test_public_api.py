@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gateway.client
+import swr_gateway_client
 
 
 def test_the_public_names_of_the_client_are_these() -> None:
-    assert sorted(gateway.client.__all__) == [
+    assert sorted(swr_gateway_client.__all__) == [
         "CallError",
         "Client",
         "ConnectionFault",
@@ -18,7 +18,7 @@ def test_the_public_names_of_the_client_are_these() -> None:
 
 
 def test_every_public_name_is_there_and_no_class_is_public_by_accident() -> None:
-    for name in gateway.client.__all__:
-        assert hasattr(gateway.client, name), name
-    public = {name for name, value in vars(gateway.client).items() if isinstance(value, type)}
-    assert public <= set(gateway.client.__all__)
+    for name in swr_gateway_client.__all__:
+        assert hasattr(swr_gateway_client, name), name
+    public = {name for name, value in vars(swr_gateway_client).items() if isinstance(value, type)}
+    assert public <= set(swr_gateway_client.__all__)

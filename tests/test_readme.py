@@ -10,12 +10,12 @@ import grpc
 import pytest
 
 from conftest import Serve
-from gateway.client.channel import SERVICE_CONFIG
 from gateway.core import errors, status
 from gateway.settings.model import PREFIX, SECRETS, Settings
 from gateway.settings.names import flag, variable
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
+from swr_gateway_client.channel import SERVICE_CONFIG
 
 SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 

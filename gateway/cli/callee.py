@@ -11,10 +11,10 @@ from typing import Any
 import click
 import grpc
 
-from gateway.client import Client
-from gateway.client.target import check_target
 from gateway.core.tokens import is_token
 from gateway.start_errors import BadFileError
+from swr_gateway_client import Client
+from swr_gateway_client.target import check_target
 
 # Who waits at a terminal wants to read at once what is wrong. The channel would wait as long as the server asks it to,
 # past the call's deadline if need be, and the reason would be lost.

@@ -19,8 +19,8 @@ from gateway.cli.interruption import cancelled_by_signals
 from gateway.cli.output import tell
 from gateway.cli.render import FIELDS, OUTPUTS, Writer, make_writer
 from gateway.cli.screen import Screen
-from gateway.client import DEFAULT_LIMIT, CallError, Client
 from gateway.swr.v1 import repos_pb2
+from swr_gateway_client import DEFAULT_LIMIT, CallError, Client
 
 Page: TypeAlias = repos_pb2.ListReposResponse | repos_pb2.StreamReposResponse
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import grpc
 
-from gateway.client.call_error import CallError, to_call_error
-from gateway.client.faults import ConnectionFault
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from swr_gateway_client.call_error import CallError, to_call_error
+from swr_gateway_client.faults import ConnectionFault
+from swr_gateway_client.v1.repos_pb2_grpc import RepoServiceStub
 
 
 class Connection:

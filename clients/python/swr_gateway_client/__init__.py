@@ -10,11 +10,12 @@ Example::
 
 from __future__ import annotations
 
-from gateway.client.call_error import CallError
-from gateway.client.channel import SERVICE_CONFIG
-from gateway.client.client import DEFAULT_LIMIT, Client
-from gateway.client.faults import ConnectionFault
-from gateway.client.resume import MAX_RESUMES
-from gateway.core.errors import Violation
+from swr_gateway_client.call_error import CallError, Violation
+from swr_gateway_client.channel import SERVICE_CONFIG
+from swr_gateway_client.client import DEFAULT_LIMIT, Client
+from swr_gateway_client.faults import ConnectionFault
+from swr_gateway_client.resume import MAX_RESUMES
 
 __all__ = ["DEFAULT_LIMIT", "MAX_RESUMES", "SERVICE_CONFIG", "CallError", "Client", "ConnectionFault", "Violation"]
+
+__version__ = "0.1.0"

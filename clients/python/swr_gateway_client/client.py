@@ -9,12 +9,12 @@ from typing import Self
 
 import grpc
 
-from gateway.client.channel import Options, open_channel
-from gateway.client.connection import Connection
-from gateway.client.resume import resumed
-from gateway.client.target import check_target
-from gateway.core.tokens import CALLER_TOKEN, is_token
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.channel import Options, open_channel
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.resume import resumed
+from swr_gateway_client.target import check_target
+from swr_gateway_client.tokens import CALLER_TOKEN, is_token
+from swr_gateway_client.v1 import repos_pb2
 
 # The upstream's own, where it is asked for no page.
 DEFAULT_LIMIT = 100

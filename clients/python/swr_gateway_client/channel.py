@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from gateway.client.target import is_local
+from swr_gateway_client.target import is_local
 
 Options: TypeAlias = Sequence[tuple[str, Any]]
 
 # Stubs in other languages take the same text. It names ListRepos alone: a channel could only start a stream over, and
-# only before its first message; gateway.client.resume goes on behind the last one, and two layers would multiply their
-# attempts.
+# only before its first message; `resume` goes on behind the last one, and two layers would multiply their attempts.
 SERVICE_CONFIG = Path(__file__).with_name("service_config.json").read_text("utf-8")
 
 _OPTIONS: Options = (

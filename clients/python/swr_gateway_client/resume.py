@@ -8,9 +8,9 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeAlias
 
-from gateway.client.call_error import CallError
-from gateway.client.connection import Connection
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.call_error import CallError
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.v1 import repos_pb2
 
 # Resumes in a row that lead no further.
 MAX_RESUMES = 3

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from gateway.client.faults import LASTING, ConnectionFault, find_fault
-from gateway.core.errors import SLOW_READER, Violation
+from swr_gateway_client.faults import LASTING, ConnectionFault, find_fault
 
 _DETAILS: tuple[type[Message], ...] = (
     error_details_pb2.ErrorInfo,
@@ -22,6 +22,16 @@ _DETAILS: tuple[type[Message], ...] = (
 _PUSHBACK = "grpc-retry-pushback-ms"
 _MILLISECONDS = re.compile(r"\d{1,10}", re.ASCII)
 _REQUEST_ID = "x-request-id"
+# The reason of what the gateway ended because its caller did not read.
+SLOW_READER = "SLOW_READER"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule of a request: the field's path and what it should have been."""
+
+    field: str
+    description: str
 
 
 class CallError(Exception):
@@ -112,7 +122,7 @@ def _apply(detail: Message, failure: CallError) -> None:
     match detail:
         case error_details_pb2.ErrorInfo():
             failure.reason = detail.reason
-            failure.may_retry |= detail.reason == SLOW_READER.reason
+            failure.may_retry |= detail.reason == SLOW_READER
             failure.metadata = dict(detail.metadata)
         case error_details_pb2.BadRequest():
             failure.violations = tuple(
