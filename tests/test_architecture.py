@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TESTS = sorted((ROOT / "tests").glob("*.py"))
 CLIENT = ROOT / "clients" / "python"
+TESTS = sorted(path for folder in (ROOT, CLIENT) for path in (folder / "tests").glob("*.py"))
 MODULES = [
     path
     for package in (ROOT / "gateway", CLIENT / "swr_gateway_client")

@@ -7,12 +7,20 @@ import swr_gateway_client
 
 def test_the_public_names_of_the_client_are_these() -> None:
     assert sorted(swr_gateway_client.__all__) == [
+        "CENTER_SELF",
+        "CENTER_THIRD_PARTY",
         "CallError",
+        "Center",
         "Client",
         "ConnectionFault",
+        "ContentRange",
         "DEFAULT_LIMIT",
+        "ListReposResponse",
         "MAX_RESUMES",
+        "Repo",
         "SERVICE_CONFIG",
+        "StreamReposResponse",
+        "SyncClient",
         "Violation",
     ]
 
