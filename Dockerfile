@@ -8,6 +8,7 @@ WORKDIR /source
 COPY deploy/image/install.sh deploy/image/
 COPY requirements/build.lock requirements/runtime.lock requirements/
 COPY pyproject.toml README.md LICENSE ./
+COPY clients/python clients/python
 COPY gateway gateway
 RUN ["sh", "deploy/image/install.sh", "/source", "/opt/swr-gateway"]
 

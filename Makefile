@@ -24,10 +24,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # What the gateway needs, and no more: all of a demo.
-$(VENV)/.gateway: pyproject.toml requirements/runtime.lock requirements/build.lock | $(BIN)/python
+$(VENV)/.gateway: pyproject.toml clients/python/pyproject.toml requirements/runtime.lock requirements/build.lock | $(BIN)/python
 	@echo 'Installing the gateway into $(VENV): once, in about 20 seconds ...'
 	@$(BIN)/python $(INSTALL) -r requirements/build.lock -r requirements/runtime.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable clients/python --editable .
 	@$(COMPLETE)
 	@touch $@
 
@@ -49,17 +50,18 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN
 test: install ## Run the tests, some 4 minutes on two cores
 	@$(PYTEST) $(ARGS)
 
-coverage: install ## Run them with coverage, which takes twice as long and has floors: 100 % of the pure core, 97 % of everything
+coverage: install ## Run them with coverage, which takes twice as long and has floors: 100 % of the pure core, 97 % of the gateway and of the client
 	@$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 	@$(if $(ARGS),,$(call covered,gateway/core/*,100,the pure core))
 	@$(if $(ARGS),,$(call covered,gateway/*,97,the gateway))
+	@$(if $(ARGS),,$(call covered,*/swr_gateway_client/*,97,the client))
 
 covered = $(BIN)/coverage report --include='$1' --fail-under=$2 --format=total >/dev/null \
 	|| { echo 'error: less than $2 % of the lines and branches of $3 are covered by tests'; exit 1; }
 
 test-quick: install ## Run the tests that start neither a gateway nor a command, in half a minute
 	@$(PYTEST) -q $(ARGS) \
-		$$(grep -LE '^from (benchmarks\.chaos|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py)
+		$$(grep -LE '^from (benchmarks\.chaos|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py clients/python/tests/test_*.py)
 
 mutants: $(VENV)/.mutants ## Break the code in small ways and tell what no test notices: all, or ARGS=gateway/core/breaker.py
 	@$(BIN)/python -m mutation $(ARGS)
@@ -85,11 +87,19 @@ format: install ## Format Python and proto files
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
 
-protos: install ## Generate gateway/swr/v1 from protos/
+protos: install ## Generate gateway/swr/v1 from protos/, and from that what the client has of it
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=protos \
 		--python_out=$(OUT) --grpc_python_out=$(OUT) \
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet,only_async:$(OUT) \
 		gateway/swr/v1/repos.proto
+	@mkdir -p $(OUT)/$(CLIENT_PROTOS)
+	@cp $(OUT)/gateway/swr/v1/repos_pb2.pyi $(OUT)/$(CLIENT_PROTOS)
+	@$(BIN)/python -c '$(DESCRIPTOR)' $(OUT)/gateway/swr/v1/repos_pb2.py >$(OUT)/$(CLIENT_PROTOS)/repos.binpb
+
+# The bytes that the generated code registers: those of protoc's own --descriptor_set_out have JSON names as well, and one
+# process would refuse them as another file of the same name.
+DESCRIPTOR := import runpy, sys; sys.stdout.buffer.write(runpy.run_path(sys.argv[1])["DESCRIPTOR"].serialized_pb)
+CLIENT_PROTOS := clients/python/swr_gateway_client/v1
 
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
@@ -135,6 +145,9 @@ lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that t
 	@$(RESOLVE) --all-extras pyproject.toml -o requirements/runtime.lock
 	@$(RESOLVE) --all-extras --group dev pyproject.toml -o requirements/dev.lock
 	@$(RESOLVE) --all-extras --resolution lowest-direct pyproject.toml -o requirements/lowest.lock
+	@$(RESOLVE) --constraint requirements/runtime.lock clients/python/pyproject.toml -o requirements/client.lock
+	@$(RESOLVE) --resolution lowest-direct --group clients/python/pyproject.toml:tests clients/python/pyproject.toml \
+		-o requirements/client-lowest.lock
 	@$(RESOLVE) --group deploy -o requirements/deploy.lock
 	@$(RESOLVE) --group mutants --constraint requirements/dev.lock -o requirements/mutants.lock
 	@$(RESOLVE) --group bench --constraint requirements/dev.lock -o requirements/bench.lock
@@ -144,7 +157,7 @@ lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that t
 
 # Extras are kept: a pip that meets `coverage[toml]` behind a pinned `coverage` asks for its newest release.
 RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-	--no-header --no-annotate $(ARGS)
+	--no-header --no-annotate --no-emit-package swr-gateway-client $(ARGS)
 
 .venv-lock/.installed: requirements/locking.lock
 	@$(PYTHON) -m venv .venv-lock

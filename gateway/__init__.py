@@ -1,9 +1,10 @@
 """A gRPC gateway in front of Huawei Cloud SWR's REST list of image repositories.
 
+Callers in Python have a distribution of their own, clients/python, without anything of this one; the commands use it.
+
 The rooms, each of which imports only those below it (import-linter and tests/test_architecture.py hold them to it):
 
     cli           the commands: serve, demo, simulate, list, check-config
-    client        for callers in Python: calls, resumed streams, one error
     workers       several processes that share the ports, and the supervisor that replaces and drains them
     server        gRPC: the servicer, the interceptor around it, health, reflection, TLS, start and drain
     listing       how a page is got, without gRPC: cached, shared, fetched, converted; streams of pages

@@ -21,6 +21,9 @@ from patience import HOUR
 # No test is about this time: pytest's own limit ends before.
 PATIENCE = HOUR
 
+# The Python that has the gateway, where that is not the one of the tests.
+PYTHON = os.environ.get("PYTHON_OF_THE_GATEWAY", sys.executable)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -108,7 +111,7 @@ async def starter() -> AsyncIterator[Start]:
 
     async def start(*arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, **variables: str) -> Command:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            PYTHON,
             *options,
             "-m",
             "gateway",

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.rpc.status_pb2 import Status
 
 
 @dataclass
@@ -46,11 +46,15 @@ async def failure_of(call: grpc.aio.Call) -> Failure:
 
 def read_failure(error: grpc.aio.AioRpcError) -> Failure:
     """Read a failed call; every detail comes at most once."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    trailers = dict(error.trailing_metadata())
+    status = Status()
+    if isinstance(said := trailers.get("grpc-status-details-bin"), bytes):
+        status.ParseFromString(said)
+        assert (status.code, status.message) == (error.code().value[0], error.details())
     details: dict[str, Message] = {}
-    for packed in status.details if status else ():
+    for packed in status.details:
         name = packed.TypeName().rpartition(".")[2]
         assert name not in details
         details[name] = detail = getattr(error_details_pb2, name)()
         packed.Unpack(detail)
-    return Failure(error.code(), error.details() or "", details, dict(error.trailing_metadata()))
+    return Failure(error.code(), error.details() or "", details, trailers)

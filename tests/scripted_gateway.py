@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.v1 import repos_pb2
 
 ON_PURPOSE = "on purpose"
 

@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TESTS = sorted((ROOT / "tests").glob("*.py"))
-MODULES = [path for path in (ROOT / "gateway").rglob("*.py") if "swr" not in path.relative_to(ROOT).parts]
+CLIENT = ROOT / "clients" / "python"
+TESTS = sorted(path for folder in (ROOT, CLIENT) for path in (folder / "tests").glob("*.py"))
+MODULES = [
+    path
+    for package in (ROOT / "gateway", CLIENT / "swr_gateway_client")
+    for path in package.rglob("*.py")
+    if not {"swr", "v1"} & {*path.relative_to(ROOT).parts}
+]
 
 
 def test_rooms_import_only_rooms_further_down_and_the_core_does_no_io() -> None:

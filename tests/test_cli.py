@@ -19,9 +19,9 @@ import pytest_asyncio
 from commands import PATIENCE, Command, Ended, Run, Start, starter, waiting_bytes
 from gateway import __version__
 from gateway.cli.render import human_size, make_writer
-from gateway.swr.v1 import repos_pb2
 from patience import until
 from scripted_upstream import Act, answer, page, scripted_upstream
+from swr_gateway_client.v1 import repos_pb2
 
 CANARY = "canary-4711"
 COMMANDS = ("serve", "demo", "simulate", "list", "check-config")

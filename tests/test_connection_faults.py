@@ -23,13 +23,13 @@ from certificates import CA, NOW, OTHER_CA, TOMORROW, YESTERDAY, Pair, issue, pe
 from commands import Run
 from gateway.cli.hints import _REMEDIES
 from gateway.cli.list_repos import command as list_command
-from gateway.client import CallError, Client, ConnectionFault
-from gateway.client.faults import LASTING, find_fault
 from gateway.settings.callers import CALLER_VARIABLES
 from gateway.settings.model import Settings
 from gateway.settings.names import variable
-from gateway.swr.v1 import repos_pb2
 from scripted_gateway import STALL, Break, ScriptedGateway, scripted_gateway
+from swr_gateway_client import CallError, Client, ConnectionFault
+from swr_gateway_client.faults import LASTING, find_fault
+from swr_gateway_client.v1 import repos_pb2
 
 Opened: TypeAlias = AbstractAsyncContextManager[str]
 
@@ -170,7 +170,7 @@ def credentials(arguments: tuple[str, ...], files: Path) -> grpc.ChannelCredenti
 async def failure_at(target: str, tls: grpc.ChannelCredentials | None = None, **more: Any) -> CallError:
     """Fail to list, once."""
     options = (("grpc.enable_retries", 0), *more.pop("options", ()))
-    async with Client(target, tls=tls, options=options, **more) as client:
+    async with Client(target, wait_for_ready=False, tls=tls, options=options, **more) as client:
         with pytest.raises(CallError) as raised:
             await client.list_repos()
     return raised.value
@@ -218,6 +218,13 @@ async def test_a_deadline_that_passes_before_there_is_a_connection_says_so(run: 
         ended = await run("list", "--target", target, "--deadline", "1s")
     assert (failure.code, failure.connection_fault) == (grpc.StatusCode.DEADLINE_EXCEEDED, FAULT.NOT_IN_TIME)
     assert "firewall" in ended.err
+
+
+async def test_a_deadline_that_passes_while_a_call_waits_for_a_gateway_says_so() -> None:
+    async with nobody() as target, Client(target, timeout=0.3) as client:
+        with pytest.raises(CallError) as raised:
+            await client.list_repos()
+    assert (raised.value.code, raised.value.connection_fault) == (grpc.StatusCode.DEADLINE_EXCEEDED, FAULT.NOT_IN_TIME)
 
 
 async def test_a_deadline_that_passes_on_a_connection_is_no_fault_of_it(run: Run) -> None:

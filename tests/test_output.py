@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from commands import Ended, Run, Start
-from gateway.swr.v1 import repos_pb2
 from scripted_gateway import ScriptedGateway, scripted_gateway
+from swr_gateway_client.v1 import repos_pb2
 
 FULL = "/dev/full"
 NO_SPACE = "Error: cannot write to standard output: No space left on device\n"

@@ -19,13 +19,12 @@ from google.rpc import error_details_pb2
 from commands import Run, Start
 from conftest import Serve
 from failures import failure_of, read_failure
-from gateway.client import CallError, Client
-from gateway.core.errors import Violation
 from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
-from gateway.swr.v1 import repos_pb2
 from scripted_gateway import AT_ONCE, STALL, Break, ScriptedGateway, message, scripted_gateway
 from scripted_upstream import Act, ScriptedUpstream, answer, page
+from swr_gateway_client import CallError, Client, Violation
+from swr_gateway_client.v1 import repos_pb2
 
 TESTS = Path(__file__).parent
 README = " ".join((TESTS.parent / "README.md").read_text("utf-8").split())

@@ -11,6 +11,7 @@ from gateway.swr.v1 import repos_pb2
 
 ROOT = Path(__file__).parent.parent
 GENERATED = Path("gateway/swr/v1")
+OF_THE_CLIENT = Path("clients/python/swr_gateway_client/v1")
 
 FIELDS = {
     "RepoFilter": "center=1 namespace=2 name=3 category=4",
@@ -33,6 +34,8 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
     assert made == committed
     for name in made:
         assert (tmp_path / GENERATED / name).read_text() == (ROOT / GENERATED / name).read_text(), name
+    for path in (tmp_path / OF_THE_CLIENT).iterdir():
+        assert path.read_bytes() == (ROOT / OF_THE_CLIENT / path.name).read_bytes(), path.name
 
 
 def test_names_and_numbers_are_those_that_callers_know() -> None:

@@ -10,12 +10,12 @@ import grpc
 import pytest
 
 from conftest import Serve
-from gateway.client.channel import SERVICE_CONFIG
 from gateway.core import errors, status
 from gateway.settings.model import PREFIX, SECRETS, Settings
 from gateway.settings.names import flag, variable
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
+from swr_gateway_client.channel import SERVICE_CONFIG
 
 SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 
@@ -68,7 +68,7 @@ def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
 
 def test_what_the_docs_name_is_there() -> None:
     for page in (ROOT / "docs").glob("*.md"):
-        named = re.findall(r"`((?:tests|benchmarks|gateway)/[\w/]+\.\w+)`|\]\(([\w./-]+)\)", page.read_text())
+        named = re.findall(r"`((?:tests|benchmarks|gateway|clients)/[\w/]+\.\w+)`|\]\(([\w./-]+)\)", page.read_text())
         assert named, page
         for path, link in named:
             assert (ROOT / path if path else page.parent / link).exists(), (page.name, path, link)
@@ -76,6 +76,25 @@ def test_what_the_docs_name_is_there() -> None:
 
 def test_the_published_service_config_is_the_one_that_the_client_uses() -> None:
     assert (ROOT / "docs" / "service-config.json").read_text() == SERVICE_CONFIG
+
+
+async def test_the_examples_of_the_client_run(serve: Serve, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = (ROOT / "clients" / "python" / "README.md").read_text()
+    looped, plain, failing, secure = (part.partition("```")[0] for part in text.split("```python\n")[1:])
+    async with running(make_app(default_repositories())) as url:
+        address = (await serve(upstream_url=url)).address
+
+        async def said(code: str) -> str:
+            await asyncio.to_thread(exec, code.replace("127.0.0.1:50051", address), {"__name__": "__main__"})
+            return capfd.readouterr().out
+
+        listed = "1 in all\nroot/nginx 200977474 2017-09-11T03:00:02.542841141Z\n"
+        assert (listing := await said(looped)).startswith(listed)
+        assert await said(plain) == listing
+        assert (await said(failing)).splitlines()[0] == "INVALID_ARGUMENT INVALID_REQUEST"
+        for name in ("ca", "key", "cert"):
+            (tmp_path / f"{name}.pem").touch()
+        assert await said(secure.replace('Path("', f'Path("{tmp_path}/')) == ""
 
 
 async def test_the_example_in_python_runs(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:

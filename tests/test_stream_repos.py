@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from conftest import Serve
 from failures import Failure, read_failure
-from gateway.client import Client
 from gateway.core import pager
 from gateway.core.content_range import ContentRange
 from gateway.core.filter import Page
@@ -29,6 +28,7 @@ from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
+from swr_gateway_client import Client
 
 Message = repos_pb2.StreamReposResponse
 

@@ -20,7 +20,7 @@ python3 -m venv "$work/build"
 build=$work/build/bin/python
 locked "$build" "$build" "$source/requirements/build.lock"
 "$build" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-cache-dir \
-    --wheel-dir "$work/wheel" "$source"
+    --wheel-dir "$work/wheel" "$source/clients/python" "$source"
 
 python3 -m venv --without-pip "$target"
 locked "$build" "$target/bin/python" "$source/requirements/runtime.lock"

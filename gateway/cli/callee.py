@@ -11,13 +11,13 @@ from typing import Any
 import click
 import grpc
 
-from gateway.client import Client
-from gateway.client.target import check_target
 from gateway.core.tokens import is_token
 from gateway.start_errors import BadFileError
+from swr_gateway_client import Client
+from swr_gateway_client.target import check_target
 
-# Who waits at a terminal wants to read at once what is wrong. The channel would wait as long as the server asks it to,
-# past the call's deadline if need be, and the reason would be lost.
+# Who waits at a terminal wants to read at once what is wrong. The channel would wait for a gateway, and as long as the
+# server asks it to, past the call's deadline if need be, and the reason would be lost.
 _NO_RETRIES = (("grpc.enable_retries", 0),)
 
 
@@ -109,7 +109,14 @@ def with_callee(run: Callable[..., None]) -> Callable[..., None]:
         credentials = None
         if tls or (tls is None and (tls_ca or tls_cert or tls_key)):
             credentials = _credentials(tls_ca, tls_cert, tls_key)
-        client = Client(target, token=token or None, tls=credentials, authority=authority, options=_NO_RETRIES)
+        client = Client(
+            target,
+            token=token or None,
+            wait_for_ready=False,
+            tls=credentials,
+            authority=authority,
+            options=_NO_RETRIES,
+        )
         run(Callee(client, target, credentials is not None, tls_cert is not None), **others)
 
     decorated: Callable[..., None] = command

@@ -8,12 +8,12 @@ import signal
 import click
 
 from gateway.cli.render import make_writer
-from gateway.client import Client
 from gateway.logs import configure_logging
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Auth, Settings
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
+from swr_gateway_client import Client
 
 _GRPCURL = (
     'grpcurl -plaintext -d \'{{"filter":{{"namespace":"root"}},"offset":0,"limit":10}}\' '

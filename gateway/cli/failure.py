@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from gateway.cli.terminal import cleaned, escaped
-from gateway.client import CallError
+from swr_gateway_client import CallError
 
 
 def failure_as_text(failure: CallError, hint: str, resume: int) -> str:

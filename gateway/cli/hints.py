@@ -7,8 +7,8 @@ import os
 import grpc
 
 from gateway.cli.callee import Callee
-from gateway.client import CallError, ConnectionFault
-from gateway.client.target import is_local
+from swr_gateway_client import CallError, ConnectionFault
+from swr_gateway_client.target import is_local
 
 _REMEDIES = {
     ConnectionFault.NO_LISTENER: "is the gateway running, and is --target {target} right?",

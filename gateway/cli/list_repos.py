@@ -19,8 +19,9 @@ from gateway.cli.interruption import cancelled_by_signals
 from gateway.cli.output import tell
 from gateway.cli.render import FIELDS, OUTPUTS, Writer, make_writer
 from gateway.cli.screen import Screen
-from gateway.client import DEFAULT_LIMIT, CallError, Client
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client import DEFAULT_LIMIT, CallError, Client
+from swr_gateway_client.requests import CENTERS
+from swr_gateway_client.v1 import repos_pb2
 
 Page: TypeAlias = repos_pb2.ListReposResponse | repos_pb2.StreamReposResponse
 
@@ -29,7 +30,6 @@ PAGE_SIZE = 1000
 
 # The most that the protocol can carry.
 _LAST_OFFSET = 2**31 - 1
-_CENTERS = {"self": repos_pb2.CENTER_SELF, "thirdparty": repos_pb2.CENTER_THIRD_PARTY}
 
 
 class _Offset(click.ParamType[int]):
@@ -55,7 +55,7 @@ class _Columns(click.ParamType[tuple[str, ...]]):
 
 
 @click.command("list")
-@click.option("--center", type=click.Choice([*_CENTERS]), default="self", show_default=True, help="Whose repositories.")
+@click.option("--center", type=click.Choice([*CENTERS]), default="self", show_default=True, help="Whose repositories.")
 @click.option("--namespace", default="", help="Organization, exactly.")
 @click.option("--name", default="", help="Part of the name.")
 @click.option("--category", default="", help="Category, exactly.")
@@ -98,7 +98,7 @@ def command(
         raise click.UsageError("--all lists all pages: use --resume rather than --offset and --limit")
     if resume is not None and not everything:
         raise click.UsageError("--resume goes with --all")
-    wanted = {"center": _CENTERS[center], "namespace": namespace, "name": name, "category": category}
+    wanted = {"center": center, "namespace": namespace, "name": name, "category": category}
     if everything:
         pages = client_pages(callee.client, wanted, resume or 0, deadline)
     else:

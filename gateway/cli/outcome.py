@@ -6,13 +6,13 @@ import grpc
 
 from gateway.cli.failure import failure_as_text
 from gateway.cli.remedies import remedy
-from gateway.client import CallError
-from gateway.client.call_error import to_call_error
 from gateway.core.errors import GatewayError
 from gateway.core.rpc_status import to_rpc_status
 from gateway.server.preflight import Outcome
 from gateway.settings.model import Auth
 from gateway.swr.v1 import repos_pb2
+from swr_gateway_client import CallError
+from swr_gateway_client.call_error import to_call_error
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
 from gateway.cli.terminal import cleaned, escaped
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.v1 import repos_pb2
 
 FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
 TABLE_COLUMNS = ("namespace", "name", "category", "size", "num_images", "updated_at")

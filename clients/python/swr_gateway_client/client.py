@@ -1,4 +1,4 @@
-"""The methods of RepoService as a caller in Python wants them."""
+"""The methods of RepoService as a caller in Python wants them, with an event loop."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
-import grpc
-
-from gateway.client.channel import Options, open_channel
-from gateway.client.connection import Connection
-from gateway.client.resume import resumed
-from gateway.client.target import check_target
-from gateway.core.tokens import CALLER_TOKEN, is_token
-from gateway.swr.v1 import repos_pb2
-
-# The upstream's own, where it is asked for no page.
-DEFAULT_LIMIT = 100
+from swr_gateway_client.caller import Caller
+from swr_gateway_client.channel import open_channel
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.requests import DEFAULT_LIMIT, AnyCenter, list_request, stream_request
+from swr_gateway_client.resume import resumed
+from swr_gateway_client.v1 import repos_pb2
 
 
-class Client:
+class Client(Caller):
     """A client of one gateway, as an async context manager.
 
     Entering opens a channel; leaving closes it and ends what is under way with CallError, `CANCELLED`. It can be
     entered again then, but not twice at a time: that is a RuntimeError.
 
     Any number of calls can be under way at once. All of them raise CallError where they fail, ValueError where a number
-    does not fit into the protocol's 32 bits, and RuntimeError outside of the context. An iterator belongs to the
-    context in which its first item is asked for.
+    does not fit into the protocol's 32 bits or there is no such center, and RuntimeError outside of the context. An
+    iterator belongs to the context in which its first item is asked for.
 
     Args:
         target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves. The proxy that the
             environment names (`https_proxy`, `no_proxy`) is used for it unless it is on this machine by its name.
         token: The upstream's token, sent as `x-auth-token` with every call; None sends none.
         timeout: Seconds that `list_repos` may take, retries included, unless the call says otherwise.
+        wait_for_ready: Whether `list_repos` waits for a connection for all of that time, as while a gateway restarts.
+            Otherwise it fails as soon as there is none, and says why.
         tls: What the connection is secured with, as of grpc.ssl_channel_credentials(); None is plain text, in which
             anyone on the way can read the token.
         authority: The gateway's name, in its certificate and to proxies, where it is not the target's: behind a port
@@ -46,35 +43,12 @@ class Client:
             without blanks.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        token: str | None = None,
-        timeout: float = 30.0,
-        tls: grpc.ChannelCredentials | None = None,
-        authority: str | None = None,
-        options: Options = (),
-    ) -> None:
-        check_target(target)
-        if token is not None and not is_token(token):
-            raise ValueError("the token must be visible ASCII without blanks")
-        self._target = target
-        self._metadata = () if token is None else ((CALLER_TOKEN, token),)
-        self._timeout = timeout
-        self._tls = tls
-        self._authority = authority
-        self._options = options
-        self._connection: Connection | None = None
-
-    def __repr__(self) -> str:
-        """Return what it calls, and nothing of the token."""
-        return f"{type(self).__name__}({self._target!r})"
+    _connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
         if self._connection is not None:
             raise RuntimeError(f"{self!r} is open already")
-        self._connection = Connection(open_channel(self._target, self._tls, self._authority, self._options))
+        self._connection = Connection(open_channel(self._target, self._tls, self._options))
         return self
 
     async def __aexit__(
@@ -87,7 +61,7 @@ class Client:
     async def list_repos(
         self,
         *,
-        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        center: AnyCenter = "self",
         namespace: str = "",
         name: str = "",
         category: str = "",
@@ -98,7 +72,7 @@ class Client:
         """List one page. UNAVAILABLE is retried by the channel, as SERVICE_CONFIG says.
 
         Args:
-            center: Whose repositories.
+            center: Whose repositories: `self`, `thirdparty`, or a member of `Center`.
             namespace: Organization, exactly: 1 to 64 characters; empty is any.
             name: Part of the name: 1 to 128 characters; empty is any.
             category: Category, exactly: 1 to 128 characters; empty is any.
@@ -110,17 +84,18 @@ class Client:
         Raises:
             CallError: The call failed.
         """
-        wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
-        request = repos_pb2.ListReposRequest(filter=wanted, offset=offset, limit=limit)
+        request = list_request(center, namespace, name, category, offset, limit)
         seconds = self._timeout if timeout is None else timeout
         connection = self._open()
         with connection.failures():
-            return await connection.stub.ListRepos(request, metadata=self._metadata, timeout=seconds)
+            return await connection.list_repos(
+                request, metadata=self._metadata, timeout=seconds, wait_for_ready=self._wait_for_ready
+            )
 
     def iter_pages(
         self,
         *,
-        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        center: AnyCenter = "self",
         namespace: str = "",
         name: str = "",
         category: str = "",
@@ -142,7 +117,7 @@ class Client:
         To stop before the end, close the iterator, which cancels the call: `async with aclosing(client.iter_pages())`.
 
         Args:
-            center: Whose repositories.
+            center: Whose repositories: `self`, `thirdparty`, or a member of `Center`.
             namespace: Organization, exactly: 1 to 64 characters; empty is any.
             name: Part of the name: 1 to 128 characters; empty is any.
             category: Category, exactly: 1 to 128 characters; empty is any.
@@ -153,15 +128,14 @@ class Client:
         Raises:
             CallError: The stream failed and was not resumed. What was delivered before stays valid.
         """
-        wanted = repos_pb2.RepoFilter(center=center, namespace=namespace, name=name, category=category)
-        request = repos_pb2.StreamReposRequest(filter=wanted, page_size=page_size, start_offset=start_offset)
+        request = stream_request(center, namespace, name, category, page_size, start_offset)
         self._open()
         return resumed(self._open, request, self._metadata, timeout)
 
     async def iter_repos(
         self,
         *,
-        center: repos_pb2.Center.ValueType = repos_pb2.CENTER_SELF,
+        center: AnyCenter = "self",
         namespace: str = "",
         name: str = "",
         category: str = "",

@@ -8,20 +8,24 @@ from contextlib import contextmanager
 
 import grpc
 
-from gateway.client.call_error import CallError, to_call_error
-from gateway.client.faults import ConnectionFault
-from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from swr_gateway_client.call_error import CallError, closed_under_call, to_call_error
+from swr_gateway_client.faults import ConnectionFault
+from swr_gateway_client.methods import LIST_REPOS, STREAM_REPOS
+
+# What a channel is in that has no connection, and wants one.
+_CONNECTING = {grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE}
 
 
 class Connection:
     """An open channel; created inside a running event loop.
 
     Attributes:
-        stub: Makes the calls.
+        list_repos, stream_repos: Make the calls.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.stub = RepoServiceStub(channel)
+        self.list_repos = channel.unary_unary(*LIST_REPOS)
+        self.stream_repos = channel.unary_stream(*STREAM_REPOS)
         self._channel = channel
         self._closed = asyncio.get_running_loop().create_future()
 
@@ -45,7 +49,7 @@ class Connection:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed.done() and not (task and task.cancelling()):
-                raise _closed() from None
+                raise closed_under_call() from None
             raise
 
     async def pause(self, seconds: float) -> None:
@@ -56,18 +60,12 @@ class Connection:
         """
         closed, _ = await asyncio.wait((self._closed,), timeout=seconds)
         if closed:
-            raise _closed()
+            raise closed_under_call()
 
     def _explained(self, error: grpc.aio.AioRpcError) -> CallError:
         failure = to_call_error(error)
         bare = failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.trailing_metadata()
         # Of that gRPC says nothing, but the channel knows.
-        if bare and self._channel.get_state() is grpc.ChannelConnectivity.CONNECTING:
+        if bare and self._channel.get_state() in _CONNECTING:
             failure.connection_fault = ConnectionFault.NOT_IN_TIME
         return failure
-
-
-def _closed() -> CallError:
-    failure = CallError(grpc.StatusCode.CANCELLED, "the client was closed")
-    failure.may_retry = False
-    return failure

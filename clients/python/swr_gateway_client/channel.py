@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from gateway.client.target import is_local
+from swr_gateway_client.target import is_local
 
 Options: TypeAlias = Sequence[tuple[str, Any]]
 
 # Stubs in other languages take the same text. It names ListRepos alone: a channel could only start a stream over, and
-# only before its first message; gateway.client.resume goes on behind the last one, and two layers would multiply their
-# attempts.
+# only before its first message; `resume` goes on behind the last one, and two layers would multiply their attempts.
 SERVICE_CONFIG = Path(__file__).with_name("service_config.json").read_text("utf-8")
 
 _OPTIONS: Options = (
@@ -26,26 +25,36 @@ _OPTIONS: Options = (
     ("grpc.keepalive_permit_without_calls", 0),
     # By default a channel tries to connect once a second at first, and every retry would meet the same failed try.
     ("grpc.initial_reconnect_backoff_ms", 100),
+    # And in the end once in two minutes, while calls wait for a gateway that is back already.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
     # A page may pass the default of 4 MiB, and it was asked for.
     ("grpc.max_receive_message_length", -1),
 )
 
 
-def open_channel(
-    target: str, tls: grpc.ChannelCredentials | None, authority: str | None, options: Options
-) -> grpc.aio.Channel:
-    """Open a channel; nothing is connected before the first call.
+def channel_options(target: str, authority: str | None, options: Options) -> Options:
+    """Return the channel arguments of gRPC for a gateway.
 
     Args:
-        target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves.
-        tls: What the connection is secured with; None for plain text.
-        authority: The gateway's name, where it is not the target's.
-        options: Channel arguments of gRPC; they win over those of this module.
+        target: Its address.
+        authority: Its name, where it is not the target's.
+        options: What wins over this module's own.
     """
-    together = tuple((dict(_OPTIONS) | _options_of(target, authority) | dict(options)).items())
+    return tuple((dict(_OPTIONS) | _options_of(target, authority) | dict(options)).items())
+
+
+def open_channel(target: str, tls: grpc.ChannelCredentials | None, options: Options) -> grpc.aio.Channel:
+    """Open a channel inside an event loop; nothing is connected before the first call."""
     if tls is None:
-        return grpc.aio.insecure_channel(target, together)
-    return grpc.aio.secure_channel(target, tls, together)
+        return grpc.aio.insecure_channel(target, options)
+    return grpc.aio.secure_channel(target, tls, options)
+
+
+def open_sync_channel(target: str, tls: grpc.ChannelCredentials | None, options: Options) -> grpc.Channel:
+    """Open a channel without an event loop; nothing is connected before the first call."""
+    if tls is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, tls, options)
 
 
 def _options_of(target: str, authority: str | None) -> dict[str, Any]:

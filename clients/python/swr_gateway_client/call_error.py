@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.rpc.status_pb2 import Status
 
-from gateway.client.faults import LASTING, ConnectionFault, find_fault
-from gateway.core.errors import SLOW_READER, Violation
+from swr_gateway_client.faults import LASTING, ConnectionFault, find_fault
 
 _DETAILS: tuple[type[Message], ...] = (
     error_details_pb2.ErrorInfo,
@@ -19,9 +20,23 @@ _DETAILS: tuple[type[Message], ...] = (
     error_details_pb2.RetryInfo,
     error_details_pb2.RequestInfo,
 )
+_STATUS = "grpc-status-details-bin"
 _PUSHBACK = "grpc-retry-pushback-ms"
 _MILLISECONDS = re.compile(r"\d{1,10}", re.ASCII)
 _REQUEST_ID = "x-request-id"
+# The reason of what the gateway ended because its caller did not read.
+SLOW_READER = "SLOW_READER"
+
+# What gRPC raises: with an event loop, and without.
+Failed: TypeAlias = grpc.aio.AioRpcError | grpc.RpcError
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule of a request: the field's path and what it should have been."""
+
+    field: str
+    description: str
 
 
 class CallError(Exception):
@@ -39,7 +54,8 @@ class CallError(Exception):
             call was broken off on the way, or its messages were not read for too long; and the server did not ask to
             stay away, and it is not TLS that somebody has to set up otherwise.
         connection_fault: Why no connection to the gateway came about; None where one did, and where that is not known.
-            Where a name has several addresses, gRPC tells of the last one only.
+            Where a name has several addresses, gRPC tells of the last one only. Where a deadline passed, `Client`
+            knows NOT_IN_TIME, and `SyncClient` nothing: who wants to know at once why sets `wait_for_ready=False`.
         request_id: The gateway's id of the call, to be quoted to its operators.
         upstream_request_id: The upstream's id of the request behind it, to be quoted to its support.
     """
@@ -75,13 +91,21 @@ def _is_broken_off(failure: CallError) -> bool:
     return is_reset or failure.code is grpc.StatusCode.CANCELLED
 
 
-def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
+def closed_under_call() -> CallError:
+    """Return the error of a call whose client was closed."""
+    failure = CallError(grpc.StatusCode.CANCELLED, "the client was closed")
+    failure.may_retry = False
+    return failure
+
+
+def to_call_error(error: Failed) -> CallError:
     """Read a failed call. Details that are missing or broken leave their attributes empty."""
     failure = CallError(error.code(), error.details() or "")
-    trailers: dict[str, str | bytes] = dict(error.trailing_metadata() or ())
+    # A tuple of pairs, or a mapping that iterates over pairs, which dict() alone could not read in grpcio 1.62.
+    trailers: dict[str, str | bytes] = dict(iter(cast(Any, error.trailing_metadata()) or ()))
     # Where room in the trailers is short, the detail that holds the id is the first one that the gateway drops.
     failure.request_id = str(trailers.get(_REQUEST_ID, ""))
-    details = list(_read_details(error))
+    details = list(_read_details(failure, trailers))
     failure.may_retry |= not details and _is_broken_off(failure)
     for detail in details:
         _apply(detail, failure)
@@ -92,14 +116,17 @@ def to_call_error(error: grpc.aio.AioRpcError) -> CallError:
     return failure
 
 
-def _read_details(error: grpc.aio.AioRpcError) -> Iterator[Message]:
+def _read_details(failure: CallError, trailers: Mapping[str, str | bytes]) -> Iterator[Message]:
+    status = Status()
     try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type] # the stubs know synchronous calls only
-    except (DecodeError, ValueError):
+        status.ParseFromString(trailers.get(_STATUS, b""))  # type: ignore[arg-type] # names in -bin have bytes
+    except DecodeError:
         return
-    for packed in status.details if status else ():
+    if (status.code, status.message) != (failure.code.value[0], failure.message):
+        return  # of another failure: a proxy made this status
+    for packed in status.details:
         for kind in _DETAILS:
-            if packed.Is(kind.DESCRIPTOR):
+            if packed.TypeName() == kind.DESCRIPTOR.full_name:
                 detail = kind()
                 try:
                     packed.Unpack(detail)
@@ -112,7 +139,7 @@ def _apply(detail: Message, failure: CallError) -> None:
     match detail:
         case error_details_pb2.ErrorInfo():
             failure.reason = detail.reason
-            failure.may_retry |= detail.reason == SLOW_READER.reason
+            failure.may_retry |= detail.reason == SLOW_READER
             failure.metadata = dict(detail.metadata)
         case error_details_pb2.BadRequest():
             failure.violations = tuple(

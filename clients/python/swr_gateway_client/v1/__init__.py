@@ -1,0 +1,1 @@
+"""The protocol, from the descriptor of gateway/swr/v1/repos.proto."""
