@@ -81,7 +81,7 @@ public record Failure(Status status, Metadata trailers, List<Message> details) {
       return false;
     }
     String message = String.valueOf(status.getDescription());
-    boolean reset = details.isEmpty() && message.contains("Received Rst Stream");
+    boolean reset = details.isEmpty() && message.startsWith("RST_STREAM closed stream");
     return status.getCode() == Status.Code.UNAVAILABLE || reset;
   }
 }

@@ -72,7 +72,7 @@ public final class Gateway {
     return stub.withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers));
   }
 
-  /** Reads the published retries. Gson makes every number a Double, as grpc-java wants them. */
+  /** Reads the published retries. */
   private static Map<String, ?> serviceConfig() {
     try (InputStream json = Gateway.class.getResourceAsStream("/service-config.json")) {
       return new Gson()
