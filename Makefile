@@ -61,7 +61,7 @@ covered = $(BIN)/coverage report --include='$1' --fail-under=$2 --format=total >
 
 test-quick: install ## Run the tests that start neither a gateway nor a command, in half a minute
 	@$(PYTEST) -q $(ARGS) \
-		$$(grep -LE '^from (benchmarks\.chaos|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py clients/python/tests/test_*.py)
+		$$(grep -LE '^from (benchmarks\.chaos|clients\.interop|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py clients/python/tests/test_*.py)
 
 mutants: $(VENV)/.mutants ## Break the code in small ways and tell what no test notices: all, or ARGS=gateway/core/breaker.py
 	@$(BIN)/python -m mutation $(ARGS)
@@ -77,6 +77,7 @@ lint: install ## Check style, spelling, the proto files and the direction of imp
 	@$(BIN)/codespell
 	@$(BIN)/buf lint protos
 	@$(BIN)/buf format --diff --exit-code protos
+	@BUF=$(BIN)/buf protos/breaking.sh
 	@$(BIN)/lint-imports --no-logo
 
 types: install ## Check types, strictly
@@ -87,7 +88,7 @@ format: install ## Format Python and proto files
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
 
-protos: install ## Generate gateway/swr/v1 from protos/, and from that what the client has of it
+protos: install ## Generate gateway/swr/v1 from protos/, from that what the client has of it, and what drivers of clients are told
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=protos \
 		--python_out=$(OUT) --grpc_python_out=$(OUT) \
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet,only_async:$(OUT) \
@@ -95,6 +96,8 @@ protos: install ## Generate gateway/swr/v1 from protos/, and from that what the 
 	@mkdir -p $(OUT)/$(CLIENT_PROTOS)
 	@cp $(OUT)/gateway/swr/v1/repos_pb2.pyi $(OUT)/$(CLIENT_PROTOS)
 	@$(BIN)/python -c '$(DESCRIPTOR)' $(OUT)/gateway/swr/v1/repos_pb2.py >$(OUT)/$(CLIENT_PROTOS)/repos.binpb
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=. --proto_path=protos \
+		--python_out=$(OUT) --mypy_out=quiet:$(OUT) clients/interop/interop.proto
 
 # The bytes that the generated code registers: those of protoc's own --descriptor_set_out have JSON names as well, and one
 # process would refuse them as another file of the same name.
@@ -109,6 +112,13 @@ bench: install ## Measure conversion, calls, workers, sharing, streams, overload
 
 chaos: install $(if $(shell command -v go),.tools/bin/gosvc) ## Play what goes wrong in the world and count the harm, in under 10 minutes (ARGS='late forgotten' BASE=main SOAK=600)
 	@$(BIN)/python -m benchmarks.chaos $(if $(BASE),--base $(BASE)) $(ARGS)
+
+# Names of clients, languages, or beginnings of cases: ARGS='grpc-go resume'.
+interop: install ## Play cases with the clients in Go, TypeScript and Python on a real gateway (ARGS='grpc-go resume' INTEROP_REQUIRE=go)
+	@$(BIN)/python -m clients.interop $(or $(ARGS),Go TypeScript Python)
+
+interop-all: install ## The same with every client; writes docs/interop.md
+	@$(BIN)/python -m clients.interop $(or $(ARGS),--write)
 
 # Stubs in the folder of a Go module, by the generators that its go.mod names.
 GO_STUBS = export GOBIN='$(abspath .tools/bin)' GOFLAGS=-mod=readonly && go install tool \
@@ -182,4 +192,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check clean
+.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile lock deploy-check clean

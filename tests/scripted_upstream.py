@@ -34,10 +34,15 @@ class Request:
     headers: dict[str, str]
     nth: int = 1
 
+    @property
+    def clauses(self) -> dict[str, str]:
+        """The filter, clause by clause."""
+        clauses = unquote(self.target.partition("filter=")[2]).split("|")
+        return dict(clause.split("::", 1) for clause in clauses)
+
     def clause(self, key: str) -> str:
         """Return the value of one clause of the filter."""
-        clauses = unquote(self.target.partition("filter=")[2]).split("|")
-        return dict(clause.split("::", 1) for clause in clauses)[key]
+        return self.clauses[key]
 
 
 Reply = Callable[[Request], bytes]
