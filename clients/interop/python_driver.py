@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
+from google.rpc.status_pb2 import Status
 
 from clients.interop.interop_pb2 import Call, Command, Connect, Outcome, Result, Violation
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
@@ -122,8 +122,9 @@ def _tell(error: grpc.aio.AioRpcError, result: Result) -> None:
     result.violations.extend(Violation(field=one.field, description=one.description) for one in failure.violations)
     result.retry_delay_ms = round((failure.retry_delay or 0) * 1000)
     _tell_metadata([*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())], result)
-    status = rpc_status.from_call(error)  # type: ignore[arg-type] # the stubs know synchronous calls only
-    for packed in status.details if status else ():
+    packed_status = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    assert isinstance(packed_status, bytes)
+    for packed in Status.FromString(packed_status).details:
         result.details.append(packed.type_url.removeprefix(_PREFIX))
         info = ErrorInfo()
         if packed.Unpack(info):
