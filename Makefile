@@ -91,6 +91,9 @@ protos: install ## Generate gateway/swr/v1 from protos/
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet,only_async:$(OUT) \
 		gateway/swr/v1/repos.proto
 
+docs: install ## Write what of docs/ is made of the code: the pages of settings and errors, the picture of a terminal
+	@$(BIN)/python -m docs.generate
+
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
 
@@ -169,4 +172,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check clean
+.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check clean
