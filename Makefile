@@ -104,6 +104,9 @@ protos: install ## Generate gateway/swr/v1 from protos/, from that what the clie
 DESCRIPTOR := import runpy, sys; sys.stdout.buffer.write(runpy.run_path(sys.argv[1])["DESCRIPTOR"].serialized_pb)
 CLIENT_PROTOS := clients/python/swr_gateway_client/v1
 
+docs: install ## Write what of docs/ is made of the code: the pages of settings and errors, the picture of a terminal
+	@$(BIN)/python -m docs.generate
+
 check-protos: install ## Prove that the committed generated code is fresh
 	@$(BIN)/python -m pytest -q tests/test_protos.py
 
@@ -192,4 +195,4 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile lock deploy-check clean
+.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile lock deploy-check clean

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.printable import backslashed, escaped
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,7 +38,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         readable: dict[str, Any] = {key: _readable(text) for key, text in line.items()}
-        return _encode(readable | self._process | _fields(record)).decode()
+        return escaped(_encode(readable | self._process | _fields(record)).decode())
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -53,7 +55,11 @@ class ConsoleFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the library
         """Return the line without an exception."""
         fields = [f"{name}={value}" for name, value in _fields(record).items()]
-        return " ".join([super().formatMessage(record), *fields])
+        return backslashed(" ".join([super().formatMessage(record), *fields]))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
+        """Return the lines of a traceback."""
+        return "\n".join(map(backslashed, super().formatException(ei).split("\n")))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -71,10 +77,12 @@ def configure_logging(level: str, log_format: str, worker: int | None = None) ->
 
     Args:
         level: The least severity, such as `info`.
-        log_format: `json` or `console`.
+        log_format: `json`, `console`, or `auto`: console where standard error is a terminal.
         worker: Number of the process, where there are several.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(worker) if log_format == "json" else ConsoleFormatter(worker))
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()  # there is none where it was closed
+    for_people = log_format == "console" or (log_format == "auto" and on_terminal)
+    handler.setFormatter(ConsoleFormatter(worker) if for_people else JsonFormatter(worker))
     logging.getLogger("grpc._cython.cygrpc").setLevel(logging.INFO)  # below it tells of its loop with each call
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

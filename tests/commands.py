@@ -53,7 +53,7 @@ class Command:
         async with asyncio.timeout(PATIENCE):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
-        return Ended(self.process.returncode, (out or b"").decode(), err.decode())
+        return Ended(self.process.returncode, (out or b"").decode(), (err or b"").decode())
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -103,13 +103,15 @@ Run = Callable[..., Awaitable[Ended]]
 async def starter() -> AsyncIterator[Start]:
     """Start commands in a clean environment, and end them all at the end."""
     commands: list[Command] = []
-    unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|FORCE_COLOR$|\w+_PROXY$", re.IGNORECASE)
+    unwanted = re.compile(r"SWR_GATEWAY_|GRPC_|(?:FORCE|NO)_COLOR$|COLUMNS$|\w+_PROXY$", re.IGNORECASE)
     environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
     environment["SWR_GATEWAY_ADMIN_LISTEN"] = ""  # its port is fixed by default, and tests run side by side
     # A machine that stands still for a while ends no call.
     environment |= {"SWR_GATEWAY_TIMEOUT": "50m", "SWR_GATEWAY_ATTEMPT_TIMEOUT": "50m"}
 
-    async def start(*arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, **variables: str) -> Command:
+    async def start(
+        *arguments: str, options: tuple[str, ...] = (), stdout: int = PIPE, stderr: int = PIPE, **variables: str
+    ) -> Command:
         process = await asyncio.create_subprocess_exec(
             PYTHON,
             *options,
@@ -117,7 +119,7 @@ async def starter() -> AsyncIterator[Start]:
             "gateway",
             *arguments,
             stdout=stdout,
-            stderr=PIPE,
+            stderr=stderr,
             env=environment | variables,
         )
         commands.append(Command(process))

@@ -18,7 +18,8 @@ import pytest_asyncio
 
 from commands import PATIENCE, Command, Ended, Run, Start, starter, waiting_bytes
 from gateway import __version__
-from gateway.cli.render import human_size, make_writer
+from gateway.cli.cells import human_size
+from gateway.cli.render import make_writer
 from patience import until
 from scripted_upstream import Act, answer, page, scripted_upstream
 from swr_gateway_client.v1 import repos_pb2
@@ -30,7 +31,7 @@ EXAMPLE_UPDATED = "2017-09-11T03:00:02.542841141Z"
 
 
 def as_table(page: repos_pb2.ListReposResponse) -> str:
-    writer = make_writer("table", None, exact=True)
+    writer = make_writer("table", None, None)
     return writer.page(page.repos) + writer.end(page.content_range if page.HasField("content_range") else None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.logs import configure_logging
+from gateway.logs import JsonFormatter, configure_logging
 
 log = logging.getLogger("gateway.part")
 
@@ -114,3 +114,40 @@ def test_configuring_again_does_not_write_lines_twice(capsys: pytest.CaptureFixt
     configure_logging("info", "json")
     log.info("once")
     assert [line["message"] for line in json_lines(capsys)] == ["once"]
+
+
+HOSTILE = "\x1b]0;owned\x07\x7f\x9b2J\r\n\u202e\u2028\U000e0001"
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_a_json_line_gives_no_orders_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    log.info("%s", HOSTILE, extra={"fields": {"caller": HOSTILE}})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert (json.loads(line)["message"], json.loads(line)["caller"]) == (HOSTILE, HOSTILE)
+
+
+def test_console_lines_give_no_orders_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "console")
+    try:
+        fail(HOSTILE)
+    except ValueError:
+        log.exception("%s", HOSTILE, extra={"fields": {"caller": HOSTILE}})
+    first, *rest = capsys.readouterr().err.removesuffix("\n").split("\n")
+    escaped = r"\x1b]0;owned\x07\x7f\x9b2J\r\n\u202e\u2028\U000e0001"
+    assert first.endswith(f"ERROR   {escaped} caller={escaped}")
+    assert rest[0] == "Traceback (most recent call last):"
+    assert [line for line in rest if not line.isprintable()] == []
+
+
+@pytest.mark.parametrize("standard_error", ["closed", "a pipe"])
+def test_without_a_terminal_auto_is_json(standard_error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if standard_error == "closed":
+        monkeypatch.setattr("sys.stderr", None)
+    configure_logging("info", "auto")
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler.formatter, JsonFormatter)

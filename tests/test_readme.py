@@ -1,15 +1,21 @@
-"""The README says what is so: its tables are those of the code, its example runs."""
+"""The README and its pages say what is so: what is made of the code is fresh, links lead somewhere, examples run."""
 
 from __future__ import annotations
 
 import asyncio
+import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-import grpc
 import pytest
+from google.rpc import code_pb2
+from rich.cells import cell_len
 
 from conftest import Serve
+from docs.generate.errors_page import errors_page
+from docs.generate.picture import COMMANDS, PICTURE, picture
+from docs.generate.settings_page import settings_page
 from gateway.core import errors, status
 from gateway.settings.model import PREFIX, SECRETS, Settings
 from gateway.settings.names import flag, variable
@@ -20,62 +26,120 @@ from swr_gateway_client.channel import SERVICE_CONFIG
 SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
 
 
-def rows(section: str) -> list[list[str]]:
-    """Return the cells of the table in a section, without their backticks."""
-    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
-    return [[cell.strip().strip("`") for cell in line[1:-1].replace("| |", "|  |").split(" | ")] for line in lines]
+def rows(page: str) -> list[list[str]]:
+    """Return the cells of all tables of a page, but for their heads."""
+    lines = re.findall(r"^\| (.*) \|$", page.replace("| |", "|  |"), re.MULTILINE)
+    return [cells for cells in (line.split(" | ") for line in lines) if cells[0] not in ("flag", "reason", "---")]
 
 
-def test_the_table_of_settings_is_complete() -> None:
+@pytest.mark.parametrize(("name", "made"), [("settings.md", settings_page), ("errors.md", errors_page)])
+def test_a_page_that_is_made_of_the_code_is_fresh(name: str, made: Callable[[], str]) -> None:
+    assert (DOCS / name).read_text() == made(), "make docs"
+
+
+def test_the_page_of_settings_has_all_of_them_with_their_defaults() -> None:
     written = Settings.model_construct().model_dump(mode="json")
     expected = [
-        [
+        (
             "" if name in SECRETS else flag(name),
             variable(name).removeprefix(PREFIX),
             {"None": "", "True": "on", "False": "off"}.get(str(written[name]), str(written[name])),
-        ]
+        )
         for name in Settings.model_fields
     ]
-    assert [row[:3] for row in rows("Settings")] == expected
+    found = [
+        (given.strip(" `").partition(" ")[0], name.strip("`"), default.strip(" `"))
+        for given, name, default, _ in rows(settings_page())
+    ]
+    assert found == expected
 
 
-def test_the_table_of_errors_is_complete() -> None:
+def test_the_page_of_errors_has_every_reason_once_with_its_codes() -> None:
     causes = [cause for room in (errors, status) for cause in vars(room).values() if isinstance(cause, errors.Cause)]
-    names = {code.value[0]: code.name for code in grpc.StatusCode}
-    by_reason: dict[str, set[str]] = {}
+    codes: dict[str, set[str]] = {}
     for cause in causes:
-        by_reason.setdefault(cause.reason, set()).add(names[cause.code])
-    table = {reason: code for reason, code, _ in rows("Errors")}
-    assert table.keys() == by_reason.keys()
-    assert {reason: code for reason, code in table.items() if code not in by_reason[reason]} == {}
+        codes.setdefault(cause.reason, set()).add(code_pb2.Code.Name(cause.code))
+    reasons = errors_page().partition("## By the upstream's own code")[0]
+    assert {reason.strip("`"): {*code.split(", ")} for reason, code, *_ in rows(reasons)} == codes
+    assert len(rows(reasons)) == len(codes)
+
+
+def test_the_page_of_errors_has_every_code_and_status_of_the_upstream() -> None:
+    told = errors_page()
+    for name in (*status.CLIENT_ERROR_CODES, *status.SERVER_ERROR_CODES):
+        assert f"`{name}`" in told
+    statuses = {cells[0].strip("`"): cells[3] for cells in rows(told) if len(cells) == 5}
+    for number in range(200, 600):
+        if not status.is_page(number):
+            found = statuses[status.find_cause(number).reason].split(", ")
+            assert str(number) in found or f"any other {number // 100}xx" in found, number
+
+
+def shown(svg: str) -> str:
+    """Return the text of a picture of a terminal, line by line."""
+    matrix = svg.partition('<g class="terminal-matrix">')[2]
+    spans = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', matrix)
+    lines: dict[float, str] = {}
+    for _, y, text in sorted(spans, key=lambda span: (float(span[1]), float(span[0]))):
+        lines[float(y)] = lines.get(float(y), "") + html.unescape(text).replace("\xa0", " ")
+    return "\n".join(line.rstrip() for line in lines.values())
+
+
+async def test_the_picture_shows_what_the_commands_print_today() -> None:
+    text = shown((DOCS / PICTURE).read_text())
+    assert text == shown(await asyncio.to_thread(picture)), "make docs"
+    assert [line for line in text.splitlines() if line.startswith("$ ")] == [f"$ {command}" for command in COMMANDS]
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert "UPDATED (UTC)" in text
+    assert "reason: UPSTREAM_CREDENTIAL_REJECTED (attempts 1, httpStatus 401, upstreamCode\n    APIGW.0301)" in text
+
+
+def test_the_picture_asks_no_host_for_anything() -> None:
+    assert set(re.findall(r"https?://[^\"')\s]+", (DOCS / PICTURE).read_text())) == {"http://www.w3.org/2000/svg"}
+    assert f"(docs/{PICTURE})" in README
 
 
 def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
-    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:7] == [
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
         "Two commands",
+        "Install",
+        "Why not ...",
         "One call",
-        "How a request flows",
-        "In a cluster",
-        "Settings",
-        "Errors",
+        "Fast",
+        "Where what is",
         "Not supported",
+        "To change it",
     ]
 
 
-def test_what_the_docs_name_is_there() -> None:
-    for page in (ROOT / "docs").glob("*.md"):
-        named = re.findall(r"`((?:tests|benchmarks|gateway|clients)/[\w/]+\.\w+)`|\]\(([\w./-]+)\)", page.read_text())
-        assert named, page
-        for path, link in named:
-            assert (ROOT / path if path else page.parent / link).exists(), (page.name, path, link)
+def test_every_page_of_the_docs_is_named_in_the_readme() -> None:
+    assert {f"docs/{page.name}" for page in DOCS.glob("*.md")} <= set(re.findall(r"\]\(([\w./-]+)", README))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    for path in re.findall(r"`((?:tests|benchmarks|gateway|clients)/[\w/]+\.\w+)`", text):
+        assert (ROOT / path).exists(), path
+    for link, anchor in re.findall(r"\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)", text):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), (link, anchor)
 
 
 def test_the_published_service_config_is_the_one_that_the_client_uses() -> None:
-    assert (ROOT / "docs" / "service-config.json").read_text() == SERVICE_CONFIG
+    assert (DOCS / "service-config.json").read_text() == SERVICE_CONFIG
 
 
 async def test_the_examples_of_the_client_run(serve: Serve, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

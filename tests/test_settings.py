@@ -22,7 +22,8 @@ from gateway.core.filter import Dialect
 from gateway.settings import model
 from gateway.settings.cores import available_cores
 from gateway.settings.load import SettingsError, load_settings
-from gateway.settings.model import Auth, LogFormat, LogLevel, Settings
+from gateway.settings.log import LogFormat, LogLevel
+from gateway.settings.model import Auth, Settings
 from gateway.settings.names import flag, variable
 
 CANARY = "canary-4711"
@@ -198,7 +199,7 @@ def test_defaults() -> None:
         "reflection": True,
         "channelz": False,
         "log_level": "info",
-        "log_format": "json",
+        "log_format": "auto",
     }
 
 

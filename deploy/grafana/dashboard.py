@@ -255,14 +255,14 @@ def served() -> list[Panel]:
         graph(
             "Calls by status",
             "Calls of RepoService that ended, a second. The colours of a healthy hour hardly change; a new one is the "
-            "beginning of a story. Which statuses are whose fault: the README's table of errors.",
+            "beginning of a story. Which statuses are whose fault: docs/errors.md.",
             [query(rate("grpc_server_call_duration_seconds_count", OURS, "grpc_status"), "{{grpc_status}}")],
             "reqps",
             stacked=True,
         ),
         graph(
             "Failures by reason",
-            "Why calls failed, in the words of the README's table of errors, callers' mistakes among them. `UPSTREAM_` "
+            "Why calls failed, in the words of docs/errors.md, callers' mistakes among them. `UPSTREAM_` "
             "is the upstream's answer, or its silence; `GATEWAY_` is our own: full, draining or broken.",
             [query(rate("swr_gateway_call_failures_total", ONE, "reason"), "{{reason}}")],
             "reqps",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import grpc
 
+from gateway.cli.help import option_of
 from gateway.core.tokens import is_token
 from gateway.start_errors import BadFileError
 from swr_gateway_client import Client
@@ -60,13 +61,14 @@ class _Token(click.ParamType[str]):
 
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_of_the_gateway = option_of("The gateway to call")
 
 
 def _option(*names: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """An option that the environment can give too."""
     variable = names[0].partition("/")[0].removeprefix("--").replace("-", "_").upper()
     prefix = "SWR_GATEWAY_" if variable.startswith("TARGET") else "SWR_GATEWAY_TARGET_"
-    return click.option(*names, envvar=prefix + variable, show_envvar=True, **more)
+    return _of_the_gateway(*names, envvar=prefix + variable, show_envvar=True, **more)
 
 
 _OPTIONS = (

@@ -8,16 +8,27 @@ import sys
 
 import click
 
+from gateway.cli.help import option_of
 from gateway.cli.options import SettingsCommand, with_settings
+from gateway.cli.terminal import find_terminal
 from gateway.core.errors import GatewayError
 from gateway.settings.environment import find_notes
 from gateway.settings.model import SECRETS, Auth, Settings
 from gateway.start_errors import BadFileError
 
+_of_the_call = option_of("One request")
 
-@click.command("check-config", cls=SettingsCommand)
-@click.option("--call", is_flag=True, help="Ask the upstream for one repository too, and say what came of it.")
-@click.option(
+
+@click.command(
+    "check-config",
+    cls=SettingsCommand,
+    examples=(
+        "swr-gateway check-config --config gateway.toml",
+        "swr-gateway check-config --region cn-north-4 --auth aksk --call",
+    ),
+)
+@_of_the_call("--call", is_flag=True, help="Ask the upstream for one repository too, and say what came of it.")
+@_of_the_call(
     "--caller-token",
     metavar="TOKEN",
     help="With --call and auth=passthrough: what a caller would send as x-auth-token. Others see flags: better the "
@@ -41,11 +52,17 @@ def command(settings: Settings, call: bool, caller_token: str | None) -> None:
             click.echo(f'{name} = ""')
         else:
             comment = "# " if name in SECRETS else ""
-            click.echo(f"{comment}{name} = {json.dumps(value, ensure_ascii=False)}")
+            click.echo(f"{comment}{name} = {_as_toml(value)}")
     for note in find_notes():
         click.echo(f"note: {note}", err=True)
     if call:
         _call(settings, caller_token)
+
+
+def _as_toml(value: object) -> str:
+    """Return a value as TOML, whose strings are those of JSON but that each character is one escape."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)
 
 
 def _call(settings: Settings, caller_token: str | None) -> None:
@@ -61,6 +78,6 @@ def _call(settings: Settings, caller_token: str | None) -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     if isinstance(outcome.answer, GatewayError):
-        click.echo(failure_with_remedy(outcome, outcome.answer, settings.auth), err=True)
+        click.echo(failure_with_remedy(outcome, outcome.answer, settings.auth, find_terminal(sys.stderr)), err=True)
         sys.exit(1)
     click.echo(answer_as_text(outcome, outcome.answer))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 
 import click
 
 from gateway.cli.render import make_writer
+from gateway.cli.terminal import find_terminal
 from gateway.logs import configure_logging
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Auth, Settings
@@ -16,8 +18,8 @@ from gateway.simulator.data import default_repositories
 from swr_gateway_client import Client
 
 _GRPCURL = (
-    'grpcurl -plaintext -d \'{{"filter":{{"namespace":"root"}},"offset":0,"limit":10}}\' '
-    "{target} gateway.swr.v1.RepoService/ListRepos"
+    'grpcurl -plaintext -d \'{{"filter":{{"namespace":"root"}},"offset":0,"limit":10}}\' \\\n'
+    "    {target} gateway.swr.v1.RepoService/ListRepos"
 )
 
 
@@ -39,14 +41,16 @@ async def _demo(keep: bool) -> None:
             click.echo(f"gRPC client -> gateway {target} -> SWR (embedded) {upstream_url}\n")
             async with Client(target) as client:
                 page = await client.list_repos(offset=0, limit=12)
-            table = make_writer("table", None, exact=True)
+            table = make_writer("table", None, find_terminal(sys.stdout))
             click.echo(table.page(page.repos) + table.end(page.content_range), nl=False)
             if keep:
                 await _stay(target)
             else:
                 click.echo(
-                    "\nThat came through gRPC. To try calls of your own: make run, or swr-gateway demo --keep.\n"
-                    "Against the real service: swr-gateway serve --region cn-north-4"
+                    "\nThat came through gRPC. To try calls of your own:\n"
+                    "  make run, or swr-gateway demo --keep\n"
+                    "Against the real service:\n"
+                    "  swr-gateway serve --region cn-north-4"
                 )
 
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from textwrap import wrap
 
-from gateway.cli.terminal import cleaned, escaped
+from gateway.cli.terminal import Terminal
+from gateway.core.printable import cleaned, escaped
 from swr_gateway_client import CallError
 
 
-def failure_as_text(failure: CallError, hint: str, resume: int) -> str:
-    """Return the lines that tell what happened, what is to be mended, what to quote and, past 0, where to go on."""
+def failure_as_text(failure: CallError, hint: str, resume: int, terminal: Terminal | None = None) -> str:
+    """Return the lines that tell what happened, what is to be mended, what to quote and, past 0, where to go on.
+
+    Args:
+        failure: What happened.
+        hint: What is to be mended; empty where nothing is.
+        resume: Where to go on, 0 where that is the beginning.
+        terminal: Where the lines go, if that is a terminal.
+    """
     lines = [*map(cleaned, _lines(failure, hint))]
     if resume:
         lines.append(f"To go on behind what was listed: --resume {resume}")
+    if terminal:
+        lines = [wrapped for line in lines for wrapped in _wrapped(line, terminal.width)]
+        code = failure.code.name
+        lines[0] = terminal.paint(code, "red") + lines[0].removeprefix(code)
     return "\n".join(lines)
 
 
@@ -34,6 +47,11 @@ def failure_as_json(failure: CallError, hint: str, resume: int) -> str:
         "resume": resume or None,
     }
     return escaped(json.dumps({"error": error}, ensure_ascii=False))
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Return a line in as many as it takes, none of whose words is broken: they may be copied."""
+    return wrap(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _lines(failure: CallError, hint: str) -> Iterator[str]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeAlias
 
 import click
 import grpc
 
 from gateway.cli.callee import Callee, with_callee
+from gateway.cli.cells import FIELDS
 from gateway.cli.durations import DURATION
 from gateway.cli.failure import failure_as_json, failure_as_text
+from gateway.cli.help import GroupedCommand, option_of
 from gateway.cli.hints import hint_at
 from gateway.cli.interruption import cancelled_by_signals
 from gateway.cli.output import tell
-from gateway.cli.render import FIELDS, OUTPUTS, Writer, make_writer
+from gateway.cli.render import OUTPUTS, Writer, make_writer
 from gateway.cli.screen import Screen
+from gateway.cli.terminal import find_terminal
 from swr_gateway_client import DEFAULT_LIMIT, CallError, Client
 from swr_gateway_client.requests import CENTERS
 from swr_gateway_client.v1 import repos_pb2
@@ -54,22 +58,38 @@ class _Columns(click.ParamType[tuple[str, ...]]):
         return columns
 
 
-@click.command("list")
-@click.option("--center", type=click.Choice([*CENTERS]), default="self", show_default=True, help="Whose repositories.")
-@click.option("--namespace", default="", help="Organization, exactly.")
-@click.option("--name", default="", help="Part of the name.")
-@click.option("--category", default="", help="Category, exactly.")
-@click.option("--offset", type=_Offset(), help="Index of the first repository, from 0.  [default: 0]")
-@click.option(
-    "--limit", type=click.IntRange(1, PAGE_SIZE), help=f"Most repositories to list.  [default: {DEFAULT_LIMIT}]"
+_of_the_list, _of_the_output = option_of("What to list"), option_of("How to print it")
+
+
+@click.command(
+    "list",
+    cls=GroupedCommand,
+    examples=(
+        "swr-gateway list --namespace team-a --limit 10",
+        "swr-gateway list --all --output ndjson > repositories.ndjson",
+        "swr-gateway list --target gateway:50051 --tls-ca ca.pem --columns name,size",
+    ),
 )
-@click.option("--all", "everything", is_flag=True, help="List all of them, page by page, with progress on a terminal.")
-@click.option("--resume", type=_Offset(), help="With --all: index of the first repository, where a list broke off.")
-@click.option("--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="How to print them.")
-@click.option("--columns", type=_Columns(), metavar="A,B,...", help="Fields to print, as the protocol names them.")
-@click.option(
+@_of_the_list("--center", type=click.Choice([*CENTERS]), default="self", show_default=True, help="Whose repositories.")
+@_of_the_list("--namespace", metavar="NAME", default="", help="Organization, exactly.")
+@_of_the_list("--name", metavar="TEXT", default="", help="Part of the name.")
+@_of_the_list("--category", metavar="NAME", default="", help="Category, exactly.")
+@_of_the_list("--offset", type=_Offset(), metavar="INDEX", help="The first repository, from 0.  [default: 0]")
+@_of_the_list(
+    "--limit",
+    type=click.IntRange(1, PAGE_SIZE),
+    metavar="NUMBER",
+    help=f"Most repositories to list.  [default: {DEFAULT_LIMIT}]",
+)
+@_of_the_list("--all", "everything", is_flag=True, help="All of them, page by page, with progress on a terminal.")
+@_of_the_list(
+    "--resume", type=_Offset(), metavar="INDEX", help="With --all: the first repository, where a list broke off."
+)
+@_of_the_list(
     "--deadline", type=DURATION, metavar="DURATION", help="Time limit of the command: 30s by default, with --all none."
 )
+@_of_the_output("--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="The format.")
+@_of_the_output("--columns", type=_Columns(), metavar="A,B,...", help="Fields to print, as the protocol names them.")
 @with_callee
 def command(
     callee: Callee,
@@ -87,8 +107,11 @@ def command(
 ) -> None:
     """List repositories through a running gateway: one page, or all of them.
 
-    A table is written for people on a terminal, and with exact times elsewhere; the other outputs are always exact, but
-    that CSV on a terminal shows control characters as U+FFFD, as tables do.
+    On a terminal a table has one line for each repository: what is too long ends in an ellipsis, times are in UTC to
+    the minute, and public repositories are coloured (not with NO_COLOR). In a pipe everything is whole, with exact
+    times; json, ndjson and csv are exact everywhere. No output gives orders to a terminal: control characters are
+    escaped in JSON, and U+FFFD in a table or in CSV on a terminal.
+
     Where a page is not the end of the list, a line on standard error says so.
 
     Exit codes: 0 where all went well; 1 where the call failed, with the reason on standard error, as JSON where the
@@ -100,23 +123,22 @@ def command(
         raise click.UsageError("--resume goes with --all")
     wanted = {"center": center, "namespace": namespace, "name": name, "category": category}
     if everything:
-        pages = client_pages(callee.client, wanted, resume or 0, deadline)
+        pages, note = client_pages(callee.client, wanted, resume or 0, deadline), _no_note
     else:
-        pages = client_page(callee.client, wanted, offset or 0, limit or DEFAULT_LIMIT, deadline)
-    on_terminal = sys.stdout.isatty()
-    writer = make_writer(output, columns, exact=not on_terminal)
-    bar = everything and on_terminal
-    sys.exit(asyncio.run(_list(callee, pages, writer, bar=bar, as_json="json" in output)))
+        offset, limit = offset or 0, limit or DEFAULT_LIMIT
+        pages = client_page(callee.client, wanted, offset, limit, deadline)
+        note = partial(_note_of_the_rest, offset=offset, limit=limit)
+    terminal = find_terminal(sys.stdout)
+    writer = make_writer(output, columns, terminal)
+    bar = everything and terminal is not None
+    sys.exit(asyncio.run(_list(callee, pages, writer, note, bar=bar, as_json="json" in output)))
 
 
 async def client_page(
     client: Client, wanted: dict[str, Any], offset: int, limit: int, deadline: float | None
 ) -> AsyncGenerator[Page, None]:
-    """Yield one page, and say where it is not the end of the list."""
-    page = await client.list_repos(**wanted, offset=offset, limit=limit, timeout=deadline)
-    yield page
-    if note := _note_of_the_rest(page, offset, limit):
-        tell(note)
+    """Yield one page."""
+    yield await client.list_repos(**wanted, offset=offset, limit=limit, timeout=deadline)
 
 
 async def client_pages(
@@ -129,15 +151,31 @@ async def client_pages(
             yield page
 
 
-async def _list(callee: Callee, pages: AsyncGenerator[Page, None], writer: Writer, *, bar: bool, as_json: bool) -> int:
+async def _list(
+    callee: Callee,
+    pages: AsyncGenerator[Page, None],
+    writer: Writer,
+    note: Callable[[Page], str],
+    *,
+    bar: bool,
+    as_json: bool,
+) -> int:
     """Write pages as they come; a failure behind some of them closes what was written, and says how to go on.
+
+    Args:
+        callee: The gateway.
+        pages: What it lists.
+        writer: Turns them into text.
+        note: Returns what is told of the last page, if anything is.
+        bar: Show progress.
+        as_json: Tell of a failure as JSON.
 
     Returns:
         The exit code.
     """
     position: repos_pb2.ContentRange | None = None
     failure: CallError | None = None
-    resume = 0
+    resume, told = 0, ""
     with Screen(bar=bar) as screen:
         with cancelled_by_signals() as received:
             try:
@@ -147,6 +185,7 @@ async def _list(callee: Callee, pages: AsyncGenerator[Page, None], writer: Write
                         position = page.content_range if page.HasField("content_range") else None
                         resume = getattr(page, "next_offset", 0)
                         screen.advance(len(page.repos), position.total if position else None)
+                        told = note(page)
             except CallError as error:
                 failure = error
             except asyncio.CancelledError:
@@ -154,9 +193,19 @@ async def _list(callee: Callee, pages: AsyncGenerator[Page, None], writer: Write
         if failure is None or resume:
             screen.show(writer.end(position))
     if failure is None:
+        if told:
+            tell(told)
         return 0
-    tell((failure_as_json if as_json else failure_as_text)(failure, hint_at(failure, callee), resume))
+    hint = hint_at(failure, callee)
+    if as_json:
+        tell(failure_as_json(failure, hint, resume))
+    else:
+        tell(failure_as_text(failure, hint, resume, find_terminal(sys.stderr)))
     return 128 + received[0] if received else 1
+
+
+def _no_note(_page: Page) -> str:
+    return ""
 
 
 def _note_of_the_rest(page: Page, offset: int, limit: int) -> str:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic.fields import FieldInfo
+from click.shell_completion import CompletionItem
 
+from gateway.cli.help import GroupedCommand, option_of
+from gateway.core.printable import cleaned
+from gateway.settings.groups import setting_groups
 from gateway.settings.load import SettingsError, load_settings
 from gateway.settings.model import SECRETS, Settings
 from gateway.settings.names import flag, variable
+from gateway.settings.spelling import spelling
 
 BAD_SETTINGS = 2
 
 
 Command = Callable[..., None]
 
+_of_the_file = option_of("File")
+_CONFIG_HELP = "TOML file with settings; flags and environment win over it.  [SWR_GATEWAY_CONFIG]"
 
-class SettingsCommand(click.Command):
+
+class SettingsCommand(GroupedCommand):
     """A command with settings: who looks for the flag of a secret is told what there is instead."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -51,32 +57,41 @@ def with_settings(run: Callable[..., None]) -> Command:
             settings = load_settings({name: value for name, value in flags.items() if value is not None}, config)
         except SettingsError as error:
             for problem in error.problems:
-                click.echo(f"error: {problem}", err=True)
+                click.echo(f"error: {cleaned(problem)}", err=True)
             sys.exit(BAD_SETTINGS)
         run(settings, **given)
 
     decorated: Command = command
     defaults = Settings.model_construct().model_dump(mode="json")
-    for name, field in reversed(Settings.model_fields.items()):
-        if name not in SECRETS:
-            decorated = _option(name, field, defaults[name])(decorated)
-    config_help = "TOML file with settings; flags and environment win over it."
-    return click.option("--config", type=click.Path(path_type=Path), help=config_help)(decorated)
+    for title, names in reversed(setting_groups().items()):
+        for name in reversed(names):
+            if name not in SECRETS:
+                decorated = _option(title, name, defaults[name])(decorated)
+    return _of_the_file("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG_HELP)(decorated)
 
 
-def _option(name: str, field: FieldInfo, default: object) -> Callable[[Command], Command]:
+def _option(title: str, name: str, default: object) -> Callable[[Command], Command]:
+    field = Settings.model_fields[name]
     notes = [f"[{variable(name)}]"]
     if default not in (None, ""):
         notes.insert(0, f"[default: {_written(default)}]")
     text = "  ".join([str(field.description), *notes])
+    option = option_of(title)
     if isinstance(default, bool):
-        return click.option(f"{flag(name)}/--no-{flag(name)[2:]}", default=None, help=text)
-    return click.option(flag(name), metavar=_metavar(field), help=text)
+        return option(f"{flag(name)}/--no-{flag(name)[2:]}", default=None, help=text)
+    word = spelling(field)
+    return option(flag(name), metavar=word, shell_complete=_completion(word), help=text)
 
 
-def _metavar(field: FieldInfo) -> str:
-    kind = field.annotation
-    return "|".join(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else "VALUE"
+def _completion(word: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return what completes the values that are spelled like this, for a shell."""
+
+    def complete(_context: click.Context, _option: click.Parameter, begun: str) -> list[CompletionItem]:
+        if word == "FILE":
+            return [CompletionItem(begun, type="file")]
+        return [CompletionItem(value) for value in word.split("|") if value.islower() and value.startswith(begun)]
+
+    return complete
 
 
 def _written(default: object) -> str:

@@ -62,7 +62,7 @@ def remedy(reason: str, auth: Auth, *, is_of_iam: bool) -> str:
     """Return what to mend.
 
     Args:
-        reason: Of the failure, as in the README's table.
+        reason: Of the failure, as in docs/errors.md.
         auth: How the gateway signs in.
         is_of_iam: Whether IAM failed, rather than the upstream.
     """

@@ -9,20 +9,17 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from google.protobuf import json_format
-from google.protobuf.timestamp_pb2 import Timestamp
-from rich.cells import cell_len
 
-from gateway.cli.terminal import cleaned, escaped
+from gateway.cli.cells import FIELDS, NUMBERS, exact
+from gateway.cli.table import TableWriter
+from gateway.cli.terminal import Terminal
+from gateway.core.printable import cleaned, escaped
 from swr_gateway_client.v1 import repos_pb2
 
-FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
-TABLE_COLUMNS = ("namespace", "name", "category", "size", "num_images", "updated_at")
-
 _JSON_NAMES = {field.name: field.json_name for field in repos_pb2.Repo.DESCRIPTOR.fields}
-_NUMBERS = frozenset({"size", "num_images", "num_download"})
 
 
 class Writer(Protocol):
@@ -35,51 +32,6 @@ class Writer(Protocol):
     def end(self, position: repos_pb2.ContentRange | None) -> str:
         """Return what closes the text; the position is that of the last page, where it is known."""
         ...
-
-
-class TableWriter:
-    """Columns as wide as the first page needs them; what is wider later on pushes its row to the right.
-
-    Args:
-        columns: Fields to show.
-        exact: Write times as they are, rather than for people.
-    """
-
-    def __init__(self, columns: Sequence[str] | None, *, exact: bool) -> None:
-        self._columns = columns or TABLE_COLUMNS
-        self._exact = exact
-        self._widths: list[int] = []
-        self._count = 0
-
-    def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
-        """Return the lines of the repositories, behind the line of the columns' names where they are the first."""
-        rows = [[cleaned(self._cell(repo, column)) for column in self._columns] for repo in repos]
-        if not self._widths:
-            rows.insert(0, [column.removeprefix("num_").removesuffix("_at").upper() for column in self._columns])
-            self._widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
-        self._count += len(repos)
-        return "".join(self._line(row) for row in rows)
-
-    def end(self, position: repos_pb2.ContentRange | None) -> str:
-        """Return a line that says how many there are."""
-        shown = f"{self._count} {'repository' if self._count == 1 else 'repositories'}"
-        if position is None:
-            return f"\n{shown}\n"
-        place = f", from offset {position.offset}," if position.count == self._count else ""
-        return f"\n{shown}{place} of {position.total} in all\n"
-
-    def _line(self, row: Sequence[str]) -> str:
-        cells = []
-        for column, cell, width in zip(self._columns, row, self._widths, strict=True):
-            blank = " " * (width - cell_len(cell))
-            cells.append(blank + cell if column in _NUMBERS else cell + blank)
-        return "  ".join(cells).rstrip() + "\n"
-
-    def _cell(self, repo: repos_pb2.Repo, column: str) -> str:
-        value: Any = getattr(repo, column)
-        if not self._exact and isinstance(value, Timestamp) and repo.HasField(column):  # type: ignore[arg-type] # the stubs want a literal
-            return f"{value.ToDatetime():%Y-%m-%d %H:%M:%S}"
-        return human_size(value) if column == "size" else _text(repo, column)
 
 
 class JsonWriter:
@@ -122,14 +74,17 @@ class NdjsonWriter:
 class CsvWriter:
     """A header line and a line each, with exact values; tags are separated by blanks.
 
+    CSV has no way to escape control characters. A program in a pipe is given them as they are, for it compares what it
+    reads; a terminal is given U+FFFD.
+
     Args:
         columns: Fields to write.
-        exact: Write control characters as they are, rather than for a terminal. CSV has no way to escape them.
+        terminal: Where it goes, if that is a terminal.
     """
 
-    def __init__(self, columns: Sequence[str] | None, *, exact: bool) -> None:
+    def __init__(self, columns: Sequence[str] | None, terminal: Terminal | None) -> None:
         self._columns = columns or FIELDS
-        self._exact = exact
+        self._terminal = terminal
         self._begun = False
 
     def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
@@ -143,20 +98,19 @@ class CsvWriter:
         return "" if self._begun else self.page(())
 
     def _cell(self, repo: repos_pb2.Repo, column: str) -> str:
-        text = _text(repo, column)
-        return text if self._exact else cleaned(text)
+        return cleaned(exact(repo, column)) if self._terminal else exact(repo, column)
 
 
 OUTPUTS = ("table", "json", "ndjson", "csv")
 
 
-def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> Writer:
+def make_writer(output: str, columns: Sequence[str] | None, terminal: Terminal | None) -> Writer:
     """Return the writer of one of OUTPUTS.
 
     Args:
         output: Its name.
         columns: Fields to write; None means the writer's own choice: all, but for the table.
-        exact: Whether a table writes exact times, and CSV control characters: not on a terminal.
+        terminal: Where the output goes, if that is a terminal: people read it there.
     """
     match output:
         case "json":
@@ -164,34 +118,15 @@ def make_writer(output: str, columns: Sequence[str] | None, *, exact: bool) -> W
         case "ndjson":
             return NdjsonWriter(columns)
         case "csv":
-            return CsvWriter(columns, exact=exact)
+            return CsvWriter(columns, terminal)
         case _:
-            return TableWriter(columns, exact=exact)
-
-
-def human_size(size: int) -> str:
-    """Write a number of bytes for people: `191.7 MiB`."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < (1024 if unit == "B" else 1023.95):  # what would round to 1024.0 is one of the next unit
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} PiB"
-
-
-def _text(repo: repos_pb2.Repo, column: str) -> str:
-    value: Any = getattr(repo, column)
-    if isinstance(value, Timestamp):
-        return value.ToJsonString() if repo.HasField(column) else ""  # type: ignore[arg-type] # the stubs want a literal
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(value) if column == "tags" else str(value)
+            return TableWriter(columns, terminal)
 
 
 def _to_json(repo: repos_pb2.Repo, columns: Sequence[str] | None) -> str:
     known = json_format.MessageToDict(repo, always_print_fields_with_no_presence=True)
     # Protobuf's JSON has them as texts, which `select(.size > 1e12)` of jq takes for more than any number.
-    known |= {_JSON_NAMES[column]: getattr(repo, column) for column in _NUMBERS}
+    known |= {_JSON_NAMES[column]: getattr(repo, column) for column in NUMBERS}
     names = (_JSON_NAMES[column] for column in columns or FIELDS)
     return escaped(json.dumps({name: known[name] for name in names if name in known}, ensure_ascii=False))
 

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@click.command("serve", cls=SettingsCommand)
+@click.command(
+    "serve",
+    cls=SettingsCommand,
+    examples=(
+        "swr-gateway serve --region cn-north-4",
+        "swr-gateway serve --upstream-url http://127.0.0.1:8080 --auth none",
+        "swr-gateway serve --config gateway.toml --timeout 10s --prefetch-bytes 16MiB",
+    ),
+)
 @with_settings
 def command(settings: Settings) -> None:
     """Run the gateway until SIGTERM or SIGINT, which drain it; a second one leaves at once.
@@ -34,6 +42,8 @@ def command(settings: Settings) -> None:
     SIGHUP has certificates, keys and tokens read again that changed, which happens by itself every few seconds too.
 
     Settings come from flags, from the environment variables named in brackets, and from a TOML file, in this order.
+    A DURATION is written 500ms, 15s or 2m, a SIZE 65536, 512KiB or 64MiB.
+
     Secrets have no flags, for everyone who can list processes sees flags: SWR_GATEWAY_TOKEN, SWR_GATEWAY_ACCESS_KEY,
     SWR_GATEWAY_SECRET_KEY, SWR_GATEWAY_SECURITY_TOKEN, SWR_GATEWAY_IAM_PASSWORD.
     """

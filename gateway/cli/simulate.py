@@ -13,6 +13,7 @@ import click
 from aiohttp import web
 
 from gateway.cli.durations import DURATION
+from gateway.cli.help import GroupedCommand, option_of
 from gateway.settings.addresses import LAST_PORT
 from gateway.settings.names import flag
 from gateway.simulator.access import Access, Authenticator
@@ -30,59 +31,94 @@ _TOGETHER = (
 )
 
 
-@click.command("simulate")
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="HTTP address.")
-@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="JSON file with records of your own.")
-@click.option(
-    "--repos", type=click.IntRange(0), default=DEFAULT_COUNT, show_default=True, help="Repositories to make up."
+_of_the_upstream, _of_the_credential = option_of("The upstream"), option_of("Who is let in")
+_of_faults, _of_oddities = option_of("Faults"), option_of("Oddities that regions have")
+
+
+@click.command(
+    "simulate",
+    cls=GroupedCommand,
+    examples=(
+        "swr-gateway simulate",
+        "swr-gateway simulate --listen 127.0.0.1:8081 --repos 25000 --latency 50ms",
+        "swr-gateway simulate --error-status 429",
+    ),
 )
-@click.option("--token", default="", help="Let in requests with this X-Auth-Token.")
-@click.option("--access-key", default="", help="Let in requests that are signed with this key and --secret-key.")
-@click.option("--secret-key", default="", help="What belongs to --access-key. An invented one: others see flags.")
-@click.option("--security-token", default="", help="What belongs to --access-key if it is a temporary one.")
-@click.option("--username", default="", help="Let in tokens that /v3/auth/tokens issued to this user.")
-@click.option("--password", default="", help="Password of --username. Invent one: others see flags.")
-@click.option(
+@_of_the_upstream("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="HTTP address.")
+@_of_the_upstream(
+    "--data", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="JSON with records of your own."
+)
+@_of_the_upstream(
+    "--repos",
+    type=click.IntRange(0),
+    default=DEFAULT_COUNT,
+    show_default=True,
+    metavar="NUMBER",
+    help="Repositories to make up; a partner shares a tenth as many beside them.",
+)
+@_of_the_credential("--token", default="", help="Requests with this X-Auth-Token.")
+@_of_the_credential("--access-key", default="", help="Requests that are signed with this key and --secret-key.")
+@_of_the_credential("--secret-key", default="", help="What belongs to --access-key. An invented one: others see flags.")
+@_of_the_credential("--security-token", default="", help="What belongs to --access-key if it is a temporary one.")
+@_of_the_credential("--username", default="", help="Tokens that /v3/auth/tokens issued to this user.")
+@_of_the_credential("--password", default="", help="Password of --username. Invent one: others see flags.")
+@_of_the_credential(
     "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Life of issued tokens."
 )
-@click.option(
+@_of_the_credential(
     "--token-dies",
     type=DURATION,
     default=0.0,
     metavar="DURATION",
     help="Time after which issued tokens are refused, however long they live: as where a password was changed.",
 )
-@click.option(
+@_of_the_credential(
     "--token-rejection",
     type=click.Choice([rejection.value for rejection in Rejection]),
     default=None,
-    help="Words of the 401 for a token that is not let in.",
+    metavar="WORDS",
+    help=f"Words of the 401 for a token that is not let in: {', '.join(Rejection)}.",
 )
-@click.option("--latency", type=DURATION, default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms.")
-@click.option("--error-status", type=click.IntRange(200, 599), default=None, help="HTTP status of every answer.")
-@click.option(
+@_of_faults("--latency", type=DURATION, default=0.0, metavar="DURATION", help="Time before each answer, as in 50ms.")
+@_of_faults(
+    "--error-status",
+    type=click.IntRange(200, 599),
+    default=None,
+    metavar="STATUS",
+    help="HTTP status of every answer.",
+)
+@_of_faults(
     "--error-shape",
     type=click.Choice([shape.value for shape in Shape]),
     default=Shape.LIST.value,
     show_default=True,
-    help="Shape of the body of ordered errors and of 400.",
+    metavar="SHAPE",
+    help=f"Shape of the body of ordered errors and of 400: {', '.join(Shape)}.",
 )
-@click.option(
+@_of_faults(
     "--malformed",
     type=click.Choice([kind.value for kind in Malformed]),
     default=None,
-    help="What is wrong with every page.",
+    metavar="FAULT",
+    help=f"What is wrong with every page: {', '.join(Malformed)}.",
 )
-@click.option("--content-range/--no-content-range", default=True, help="Whether pages carry Content-Range.")
-@click.option("--page-cap", type=click.IntRange(1), default=None, help="Most records of a page, whatever its limit.")
-@click.option(
+@_of_oddities("--content-range/--no-content-range", default=True, help="Whether pages carry Content-Range.")
+@_of_oddities(
+    "--page-cap",
+    type=click.IntRange(1),
+    default=None,
+    metavar="NUMBER",
+    help="Most records of a page, whatever its limit.",
+)
+@_of_oddities(
     "--hide-every",
     type=click.IntRange(1),
     default=None,
+    metavar="NUMBER",
     help="Hide each Nth record, though offsets and total count it.",
 )
-@click.option("--multiples-only", is_flag=True, help="Refuse offsets that are no multiples of the limit.")
-@click.option("--odd-values", is_flag=True, help="Spell values oddly: 1.0, in strings, half of a surrogate pair.")
+@_of_oddities("--multiples-only", is_flag=True, help="Refuse offsets that are no multiples of the limit.")
+@_of_oddities("--odd-values", is_flag=True, help="Spell values oddly: 1.0, in strings, half of a surrogate pair.")
 def command(
     listen: str,
     data: Path | None,
@@ -122,7 +158,7 @@ def command(
     repositories = _repositories(data, repos)
     app = make_app(repositories, faults, Authenticator(allowed))
     try:
-        asyncio.run(_simulate(app, len(repositories), allowed, host.strip("[]"), int(port)))
+        asyncio.run(_simulate(app, repositories, allowed, host.strip("[]"), int(port)))
     except OSError as error:
         click.echo(f"error: --listen: cannot listen on {listen}: {error.strerror}", err=True)
         sys.exit(1)
@@ -144,12 +180,15 @@ def _repositories(data: Path | None, count: int) -> list[Repository]:
         raise click.BadParameter(f"cannot use {data}: {error}", param_hint="--data") from error
 
 
-async def _simulate(app: web.Application, count: int, access: Access, host: str, port: int) -> None:
+async def _simulate(app: web.Application, repositories: list[Repository], access: Access, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(app, host, port) as url:
-        click.echo(f"{count} repositories on {url}")
+        own = sum(repository.center == "self" for repository in repositories)
+        click.echo(f"{own} repositories on {url}")
+        if shared := len(repositories) - own:
+            click.echo(f"{shared} more are a partner's, which `swr-gateway list --center thirdparty` lists")
         click.echo(f"In another terminal: {_how_to_serve(url, access)}")
         await stop.wait()
 

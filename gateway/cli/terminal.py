@@ -1,22 +1,35 @@
-"""Replaces or escapes control characters in text of others, which must not give orders to a terminal."""
+"""The terminal that a stream leads to: how wide it is, and whether colours are welcome."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TextIO
+
+import click
 
 
-def cleaned(text: str) -> str:
-    """Return text for people: what cannot be printed is U+FFFD."""
-    return _replaced(text, lambda _: "\ufffd")
+@dataclass(frozen=True)
+class Terminal:
+    """A terminal that people read.
+
+    Attributes:
+        width: Its columns.
+        colours: Whether it shows colours: not where NO_COLOR is set, or where it is `dumb`.
+    """
+
+    width: int
+    colours: bool
+
+    def paint(self, text: str, colour: str) -> str:
+        """Return a text in a colour, where there are any."""
+        return click.style(text, fg=colour) if self.colours else text
 
 
-def escaped(document: str) -> str:
-    r"""Return one line of JSON for people and programs: what cannot be printed is `\u....`, the same to a parser."""
-    return _replaced(document, lambda character: json.dumps(character)[1:-1])
-
-
-def _replaced(text: str, replace: Callable[[str], str]) -> str:
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else replace(character) for character in text)
+def find_terminal(stream: TextIO | None) -> Terminal | None:
+    """Return the terminal that a stream leads to, or None where it is a pipe, a file, or closed."""
+    if stream is None or not stream.isatty():
+        return None
+    colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Terminal(shutil.get_terminal_size().columns, colours)

@@ -28,6 +28,7 @@ from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
 from gateway.server.tls import AllowedCallers, server_tls
 from gateway.settings.model import Settings
+from gateway.settings.start_line import start_fields
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.admin import Admin
 from gateway.telemetry.loop_monitor import LoopMonitor
@@ -112,7 +113,8 @@ class Gateway:
         if self._shares_port:
             return self
         operators = f", operators on {self.admin_address}" if self.admin_address else ""
-        _log.info("serving on %s, upstream %s%s", ", ".join(self.addresses), settings.origin, operators)
+        told = {"fields": start_fields(settings)}
+        _log.info("serving on %s, upstream %s%s", ", ".join(self.addresses), settings.origin, operators, extra=told)
         return self
 
     async def __aexit__(

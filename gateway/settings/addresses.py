@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
+from gateway.settings.spelling import Spelling
+
 LAST_PORT = 65535
 # Bytes that the kernel takes as the path of a socket file, without the one that ends it. gRPC hands it `//path` of
 # `unix:///path` as it stands.
@@ -170,10 +172,11 @@ def _check_region(region: str) -> str:
 
 Addresses = Annotated[
     tuple[str, ...],
+    Spelling("HOST:PORT,..."),
     BeforeValidator(_read_addresses),
     AfterValidator(_check_addresses),
     PlainSerializer(",".join),
 ]
-HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
-Origin = Annotated[str, AfterValidator(_check_origin)]
-Region = Annotated[str, AfterValidator(_check_region)]
+HttpAddress = Annotated[str, Spelling("HOST:PORT"), AfterValidator(_check_http_address)]
+Origin = Annotated[str, Spelling("URL"), AfterValidator(_check_origin)]
+Region = Annotated[str, Spelling("REGION"), AfterValidator(_check_region)]

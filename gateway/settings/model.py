@@ -1,7 +1,7 @@
 """Every setting of the gateway: its name, type, default and meaning.
 
 A field `drain_grace` is the flag `--drain-grace` and the variable `SWR_GATEWAY_DRAIN_GRACE`. What the fields say of
-themselves is the help of `swr-gateway serve`.
+themselves is the help of `swr-gateway serve`, and the table of docs/settings.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.core.filter import Dialect
 from gateway.settings.addresses import Addresses, HttpAddress, Origin, Region
+from gateway.settings.log import LogFormat, LogLevel
 from gateway.settings.types import (
     CallDuration,
     Count,
@@ -49,29 +50,14 @@ class Auth(StrEnum):
     AKSK = "aksk"
 
 
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class LogLevel(StrEnum):
-    """The least severity that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 class Settings(BaseModel):
     """The gateway's settings, checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     listen: Addresses = Field(
-        ("127.0.0.1:50051",), description="gRPC address: host:port or unix:/path, several by comma."
+        ("127.0.0.1:50051",),
+        description="gRPC address: host:port, or unix:/path of 107 bytes at the most; several by comma.",
     )
     admin_listen: Annotated[HttpAddress | None, Unset] = Field(
         "127.0.0.1:9464", description="HTTP address of /metrics, /livez and /readyz: host:port; empty is off."
@@ -84,19 +70,26 @@ class Settings(BaseModel):
     )
     dialect: Dialect = Field(
         Dialect.FILTER,
-        description="How the upstream wants its filter: as documented, in literal quotes, or as query parameters.",
+        description="How the upstream wants its filter: filter, as documented; filter-quoted, in the literal quotes of "
+        "the reference; query, plain parameters of newer revisions.",
     )
     auth: Auth = Field(
         Auth.PASSTHROUGH,
-        description="Credential for the upstream: none, the caller's x-auth-token, or the gateway's own: "
-        "a token, tokens from IAM, or signatures by access key.",
+        description="Credential for the upstream: none; passthrough, the caller's x-auth-token; or the gateway's "
+        "own: token, a fixed one; iam, tokens from IAM; aksk, signatures by access key.",
     )
     token: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The token of auth=token.")
     token_file: Annotated[FilePath | None, Unset] = Field(
         None, description="File with the token of auth=token, read again when it changes."
     )
-    access_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The access key of auth=aksk.")
-    secret_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(None, description="The secret key of auth=aksk.")
+    access_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(
+        None,
+        description="The access key of auth=aksk. Instead of all three, the variables HUAWEICLOUD_SDK_AK, "
+        "HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN.",
+    )
+    secret_key: Annotated[SecretStr | None, Unset, HeaderText] = Field(
+        None, description="The secret key of auth=aksk, which signs."
+    )
     security_token: Annotated[SecretStr | None, Unset, HeaderText] = Field(
         None, description="What comes with a temporary access key of auth=aksk."
     )
@@ -116,13 +109,14 @@ class Settings(BaseModel):
     )
     timeout: CallDuration = Field(
         TIMEOUT,
-        description="Upper bound for a call (StreamRepos: for each page); a shorter caller deadline wins.",
+        description="Timeout of a call (StreamRepos: of each page) whose caller set no deadline, and the most for one "
+        "who did.",
     )
     attempt_timeout: PositiveDuration = Field(
         default_factory=lambda data: min(ATTEMPT_TIMEOUT, data["timeout"]),
         description="Timeout of one upstream request, no longer than --timeout; the default is shorter where that is.",
     )
-    retries: Number = Field(2, le=10, description="Most retries of a failed upstream request.")
+    retries: Number = Field(2, le=10, description="Most retries of a failed upstream request, within the budget.")
     max_in_flight: Count = Field(MAX_IN_FLIGHT, description="Concurrency limit: upstream requests at once.")
     max_queue: Number = Field(200, description="Calls that may queue for an upstream request at that limit.")
     queue_timeout: PositiveDuration = Field(
@@ -131,7 +125,9 @@ class Settings(BaseModel):
     circuit: bool = Field(
         True, description="Circuit breaker: send nothing for a while to an upstream that keeps failing."
     )
-    circuit_ratio: Ratio = Field(0.5, description="Failure ratio of upstream requests that opens the circuit breaker.")
+    circuit_ratio: Ratio = Field(
+        0.5, description="Failure ratio of upstream requests that opens the circuit breaker, over 0 and up to 1."
+    )
     circuit_min_requests: Count = Field(
         20, description="Fewest upstream requests within --circuit-window for it to open."
     )
@@ -146,18 +142,27 @@ class Settings(BaseModel):
     )
     prefetch_bytes: Size = Field(
         ByteSize(32 * 2**20),
-        description="Memory for such pages of all streams; with none left a stream fetches one page at a time.",
+        description="Memory for such pages of all streams, in each worker; with none left a stream fetches one page at "
+        "a time.",
     )
     write_timeout: PositiveDuration = Field(
         WRITE_TIMEOUT,
-        description="Timeout for a caller to read a message, or to send its request; then its call is ended.",
+        description="Timeout for a caller to read a reply or a message of a stream, or to send its request; then its "
+        "call is ended.",
     )
-    cache_ttl: Duration = Field(0.0, description="Time for which replies of ListRepos are cached; 0s is off.")
+    cache_ttl: Duration = Field(
+        0.0, description="Time for which a reply of ListRepos is cached, for callers with the same rights; 0s is off."
+    )
     stale_if_error: Duration = Field(
         0.0, description="Further time for which a cached reply is served while the upstream is unavailable; 0s is off."
     )
-    coalesce: bool = Field(True, description="Coalesce identical calls in flight into one upstream request.")
-    row_memo_bytes: Size = Field(ByteSize(32 * 2**20), description="Memory for rows already converted; 0 is off.")
+    coalesce: bool = Field(
+        True,
+        description="Coalesce identical calls in flight, of callers with the same rights, into one upstream request.",
+    )
+    row_memo_bytes: Size = Field(
+        ByteSize(32 * 2**20), description="Memory for rows and pages already converted; 0 is off."
+    )
     tls_cert: Annotated[FilePath | None, Unset] = Field(
         None, description="The gateway's certificate in PEM, which callers see; read again when it changes."
     )
@@ -171,7 +176,8 @@ class Settings(BaseModel):
         "SPIFFE ids also with a trailing *. Without it, every caller that the client CA verifies.",
     )
     upstream_ca: Annotated[FilePath | None, Unset] = Field(
-        None, description="CA certificates in PEM that the upstream is verified against, instead of the system's."
+        None,
+        description="CA certificates in PEM that the upstream and IAM are verified against, instead of the system's.",
     )
     upstream_client_cert: Annotated[FilePath | None, Unset] = Field(
         None, description="The gateway's certificate in PEM, which the upstream sees."
@@ -183,7 +189,9 @@ class Settings(BaseModel):
         "and send credentials to an http:// upstream.",
     )
     workers: Workers = Field(
-        1, description="Processes that share the ports, 64 at the most; auto is one for each core that is available."
+        1,
+        description="Processes that share the ports, 64 at the most; auto is one for each core that is available (CPU "
+        "affinity, quota of cgroup v2). Each has its own limits, cache and IAM token.",
     )
     max_connection_age: Duration = Field(
         0.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
@@ -197,11 +205,17 @@ class Settings(BaseModel):
     drain_delay: Duration = Field(
         0.0, description="On SIGTERM, time between saying NOT_SERVING and accepting no more calls."
     )
-    drain_grace: Duration = Field(30.0, description="Time that calls in flight have to finish.")
+    drain_grace: Duration = Field(
+        30.0, description="Time that calls in flight have to finish; a second signal leaves at once."
+    )
     reflection: bool = Field(True, description="Serve reflection, for grpcurl and friends.")
     channelz: bool = Field(False, description="Serve channelz, which tells of connections, for grpcdebug and friends.")
     log_level: LogLevel = Field(LogLevel.INFO, description="Least severity to log.")
-    log_format: LogFormat = Field(LogFormat.JSON, description="One JSON object a line, or text for people.")
+    log_format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="json, one object a line; console, text for people; auto, text where standard error is a terminal, "
+        "and else JSON.",
+    )
 
     @property
     def origin(self) -> str:

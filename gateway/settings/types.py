@@ -12,6 +12,7 @@ from gateway.core.retry import MIN_TIME
 from gateway.core.tokens import is_token
 from gateway.settings.cores import available_cores
 from gateway.settings.durations import read_duration, write_duration
+from gateway.settings.spelling import Spelling
 
 _BYTES = re.compile(r"\d{1,15}(?:\.\d{1,9})?\s*(?:[KMGT]i?B|B)?", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*|spiffe://[a-z0-9._-]+(?:/[\w.-]+)*(?:/[\w.-]*\*)?", re.ASCII)
@@ -115,10 +116,11 @@ def _check_path(value: object) -> object:
 
 Unset = BeforeValidator(_empty_is_unset)
 Printable = AfterValidator(_check_text)
-FilePath = Annotated[Path, BeforeValidator(_check_path)]
+FilePath = Annotated[Path, BeforeValidator(_check_path), Spelling("FILE")]
 HeaderText = AfterValidator(_check_header)
 Duration = Annotated[
     float,
+    Spelling("DURATION"),
     Field(allow_inf_nan=False),
     BeforeValidator(_read_duration),
     AfterValidator(_check_duration),
@@ -126,11 +128,27 @@ Duration = Annotated[
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
 CallDuration = Annotated[PositiveDuration, AfterValidator(_check_call)]
-Size = Annotated[ByteSize, BeforeValidator(_read_bytes), BeforeValidator(_refuse_bool), PlainSerializer(write_bytes)]
-Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=1)]
-Number = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0)]
-Ratio = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Workers = Annotated[int, BeforeValidator(_read_workers), BeforeValidator(_refuse_bool), Field(ge=1, le=MAX_WORKERS)]
+Size = Annotated[
+    ByteSize,
+    Spelling("SIZE"),
+    BeforeValidator(_read_bytes),
+    BeforeValidator(_refuse_bool),
+    PlainSerializer(write_bytes),
+]
+Count = Annotated[int, Spelling("NUMBER"), BeforeValidator(_refuse_bool), Field(ge=1)]
+Number = Annotated[int, Spelling("NUMBER"), BeforeValidator(_refuse_bool), Field(ge=0)]
+Ratio = Annotated[float, Spelling("RATIO"), BeforeValidator(_refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
+Workers = Annotated[
+    int,
+    Spelling("NUMBER|auto"),
+    BeforeValidator(_read_workers),
+    BeforeValidator(_refuse_bool),
+    Field(ge=1, le=MAX_WORKERS),
+]
 Names = Annotated[
-    tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_names), PlainSerializer(",".join)
+    tuple[str, ...],
+    Spelling("NAME,..."),
+    BeforeValidator(_read_names),
+    AfterValidator(_check_names),
+    PlainSerializer(",".join),
 ]

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from gateway.background import begin
 from gateway.metrics import supervisor_families
 from gateway.settings.model import Settings
+from gateway.settings.start_line import start_fields
 from gateway.start_errors import WorkerError
 from gateway.telemetry.admin import Admin
 from gateway.telemetry.loop_monitor import DEAD_AFTER
@@ -82,6 +83,7 @@ class Supervisor:
             self._settings.origin,
             operators,
             self._settings.workers,
+            extra={"fields": start_fields(self._settings)},
         )
         return self
 

@@ -14,7 +14,7 @@ import (
 type Failure struct {
 	Code       codes.Code
 	Message    string
-	Reason     string            // such as UPSTREAM_RATE_LIMITED: the gateway's README lists them
+	Reason     string            // such as UPSTREAM_RATE_LIMITED: docs/errors.md of the gateway lists them
 	Domain     string            // gateway.swr.v1
 	Metadata   map[string]string // httpStatus, upstreamCode, attempts, phase
 	Violations []*errdetails.BadRequest_FieldViolation

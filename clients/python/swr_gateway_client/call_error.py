@@ -45,7 +45,7 @@ class CallError(Exception):
     Attributes:
         code: The gRPC status.
         message: The status message.
-        reason: UPPER_SNAKE_CASE name of the cause, as the README lists them. Empty where unknown: the failure is not
+        reason: UPPER_SNAKE_CASE name of the cause, as docs/errors.md of the gateway lists them. Empty where unknown: the failure is not
             the gateway's own, or its details did not arrive.
         metadata: What else is known of the cause, such as `httpStatus` and `upstreamCode`.
         violations: Broken rules of the request, all of them.
