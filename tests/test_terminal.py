@@ -26,8 +26,8 @@ from gateway.settings.model import SECRETS, Settings
 from gateway.settings.names import flag
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
-from gateway.swr.v1 import repos_pb2
 from scripted_upstream import ScriptedUpstream, answer
+from swr_gateway_client.v1 import repos_pb2
 from terminals import Drawn, on_terminal, terminal
 
 YELLOW, RED = "\x1b[33m", "\x1b[31m"

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.v1 import repos_pb2
 
 FIELDS = tuple(field.name for field in repos_pb2.Repo.DESCRIPTOR.fields)
 NUMBERS = frozenset({"size", "num_images", "num_download"})

@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from gateway.cli.cells import NUMBERS, TIMES, TRUTHS, exact, human_size, minute
 from gateway.cli.terminal import Terminal
 from gateway.core.printable import cleaned
-from gateway.swr.v1 import repos_pb2
+from swr_gateway_client.v1 import repos_pb2
 
 COLUMNS = ("namespace", "name", "category", "size", "num_images", "updated_at")
 

@@ -45,8 +45,8 @@ class CallError(Exception):
     Attributes:
         code: The gRPC status.
         message: The status message.
-        reason: UPPER_SNAKE_CASE name of the cause, as docs/errors.md of the gateway lists them. Empty where unknown: the failure is not
-            the gateway's own, or its details did not arrive.
+        reason: UPPER_SNAKE_CASE name of the cause, as docs/errors.md of the gateway lists them. Empty where unknown:
+            the failure is not the gateway's own, or its details did not arrive.
         metadata: What else is known of the cause, such as `httpStatus` and `upstreamCode`.
         violations: Broken rules of the request, all of them.
         retry_delay: Seconds after which the server deems a new try sensible, 0 or more; None where it named none.
