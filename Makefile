@@ -154,6 +154,27 @@ PEERS := benchmarks/peers/go
 	@mkdir -p $(@D) && cd $(PEERS) && $(GO_STUBS) && go install ./cmd/...
 	@touch $@
 
+WEB := clients/web
+
+demo-web: install $(WEB)/dist/main.js ## List repositories in a browser: a page, Envoy and a gateway in front of the embedded upstream (needs Node)
+	@$(BIN)/python -m clients.web.demo
+
+test-web: $(VENV)/.web $(WEB)/dist/main.js ## Use that page in headless Chromium as a person does (needs Node and Chromium)
+	@$(BIN)/python -m pytest $(WEB)/tests $(ARGS)
+
+$(VENV)/.web: requirements/web.lock $(VENV)/.developers
+	@$(BIN)/python $(INSTALL) -r $<
+	@$(COMPLETE)
+	@touch $@
+
+$(WEB)/dist/main.js: $(WEB)/node_modules/.package-lock.json $(wildcard $(WEB)/src/*.ts $(WEB)/static/*) $(WEB)/buf.gen.yaml $(WEB)/tsconfig.json protos/gateway/swr/v1/repos.proto
+	@cd $(WEB) && npm run --silent build
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/.npmrc
+	@command -v npm >/dev/null || { echo 'error: it needs Node 20 or newer, and npm'; exit 1; }
+	@cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that they install (ARGS=--upgrade for newer versions)
 	@$(RESOLVE) --all-extras pyproject.toml -o requirements/runtime.lock
 	@$(RESOLVE) --all-extras --group dev pyproject.toml -o requirements/dev.lock
@@ -164,6 +185,7 @@ lock: .venv-lock/.installed ## Resolve requirements/*.lock anew and prove that t
 	@$(RESOLVE) --group deploy -o requirements/deploy.lock
 	@$(RESOLVE) --group mutants --constraint requirements/dev.lock -o requirements/mutants.lock
 	@$(RESOLVE) --group bench --constraint requirements/dev.lock -o requirements/bench.lock
+	@$(RESOLVE) --group web --constraint requirements/dev.lock -o requirements/web.lock
 	@$(RESOLVE) --group locking -o requirements/locking.lock
 	@$(RESOLVE) requirements/build.in -o requirements/build.lock
 	@requirements/prove.sh
@@ -193,6 +215,6 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 	@touch $@
 
 clean: ## Remove what was installed or made
-	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
+	rm -rf $(VENV) .venv-* .tools $(WEB)/node_modules $(WEB)/dist $(WEB)/src/gen .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile lock deploy-check clean
+.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile demo-web test-web lock deploy-check clean
