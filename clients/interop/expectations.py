@@ -5,4 +5,30 @@ from __future__ import annotations
 # By case and client: what is seen, as a regular expression, and the reason.
 DIFFERENCES: dict[tuple[str, str], tuple[str, str]] = {
     ("large_page", "grpcio"): ("OK", "grpcio's own limit is 4 MiB; the client in Python has lifted it."),
+    ("large_page", "connect-node"): ("OK", "connect-node has no limit of its own."),
+    ("large_page", "tonic"): ("OUT_OF_RANGE", "tonic's word for a message over its limit of 4 MiB."),
+    ("retry_unavailable", "connect-node"): ("1 attempts", "connect-node reads no service config."),
+    ("retry_unavailable", "tonic"): ("1 attempts", "tonic reads no service config."),
+    ("restart", "connect-node"): (
+        r"\d+ of 40: CANCELLED",
+        "connect-node reads no service config, and calls lost calls cancelled.",
+    ),
+    ("restart", "tonic"): (
+        r"\d+ of 40: UNKNOWN",
+        "tonic reads no service config, and says nothing else of lost calls.",
+    ),
+    ("eager_keepalive", "grpc-js"): (
+        "RESOURCE_EXHAUSTED",
+        "grpc-js pings every second, and is told ENHANCE_YOUR_CALM.",
+    ),
+    ("eager_keepalive", "connect-node"): ("INTERNAL", "connect-node pings every second, and the connection is closed."),
+    ("eager_keepalive", "tonic"): ("UNAVAILABLE", "tonic pings every second, and the connection is closed."),
+    ("mutual_tls", "connect-node"): (
+        "OK, PERMISSION_DENIED, CANCELLED, CANCELLED",
+        "connect-node calls what a closed connection loses cancelled.",
+    ),
+    ("mutual_tls", "tonic"): (
+        "OK, PERMISSION_DENIED, (UNKNOWN|CANCELLED), (UNKNOWN|CANCELLED)",
+        "tonic notices a handshake that was refused only when it uses the connection.",
+    ),
 }
