@@ -63,7 +63,10 @@ def pem_of(*authorities: trustme.CA) -> bytes:
 def issue(*names: str, authority: trustme.CA = CA, **more: Any) -> Pair:
     """Issue a certificate for host names and addresses."""
     leaf = authority.issue_cert(*names, **more)
-    return Pair(b"".join(pem.bytes() for pem in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
+    # In PKCS #8, which every TLS library reads: Java's reads no other.
+    key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return Pair(b"".join(pem.bytes() for pem in leaf.cert_chain_pems), pem_of_key(key))
 
 
 def issue_of_year_0(*names: str) -> Pair:

@@ -149,10 +149,12 @@ def test_the_age_in_milliseconds(given: str, milliseconds: int) -> None:
 @pytest.mark.parametrize(
     ("given", "milliseconds"),
     [
-        pytest.param({}, 600_000, id="ten minutes"),
-        pytest.param({"max_connection_age_grace": "600h"}, 2**31 - 1, id="more than gRPC can count"),
-        pytest.param({"max_connection_age_grace": "0s"}, None, id="as long as calls take"),
-        pytest.param({"max_connection_age": "0s"}, None, id="no age"),
+        pytest.param({"max_connection_age": "5m"}, 600_000, id="ten minutes"),
+        pytest.param(
+            {"max_connection_age": "5m", "max_connection_age_grace": "600h"}, 2**31 - 1, id="more than gRPC can count"
+        ),
+        pytest.param({"max_connection_age": "5m", "max_connection_age_grace": "0s"}, None, id="as long as calls take"),
+        pytest.param({}, None, id="no age"),
     ],
 )
 def test_the_grace_of_calls_behind_that_age(given: dict[str, str], milliseconds: int | None) -> None:
@@ -184,8 +186,8 @@ def test_the_age_is_five_minutes_unless_said_otherwise() -> None:
     assert dict(server_options(Settings(), shares_port=False))[AGE] == 300_000
 
 
-def test_without_an_age_connections_live_on() -> None:
-    assert AGE not in dict(server_options(Settings(max_connection_age=0), shares_port=False))
+def test_by_default_connections_live_on() -> None:
+    assert AGE not in dict(server_options(Settings(), shares_port=False))
 
 
 @pytest.mark.parametrize("shares_port", [False, True])

@@ -1,13 +1,12 @@
-"""What the upstream of a case answers with: pages of repositories, and answers that take a while."""
+"""Pages of repositories that the upstream of a case answers with."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
-from scripted_upstream import Request, Script, page
+from scripted_upstream import Request, page
 
 # A repository with the numbers that JSON libraries and languages lose first.
 EXACT: dict[str, Any] = {
@@ -35,10 +34,3 @@ def listing(total: int, description: str = "") -> Callable[[Request], bytes]:
 def names(total: int) -> list[str]:
     """Return the names of such a list."""
     return [f"repo-{number}" for number in range(total)]
-
-
-def later(seconds: float, answer: bytes) -> Script:
-    """Return the script of an answer that takes so long."""
-    due = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, due.set)
-    return (due, answer)

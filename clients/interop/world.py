@@ -13,7 +13,8 @@ from benchmarks.chaos.serving import Served
 from benchmarks.chaos.subjects import gateway
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
-from scripted_upstream import ScriptedUpstream, page, scripted_upstream
+from patience import until
+from scripted_upstream import Script, ScriptedUpstream, page, scripted_upstream
 
 # Repositories of the embedded upstream.
 TOTAL = 25_000
@@ -39,6 +40,22 @@ class World:
     plain: str
     embedded: str
     folder: Path
+    _due: list[asyncio.Event] = field(default_factory=list)
+
+    def later(self, seconds: float, answer: bytes) -> Script:
+        """Return the script of an answer that takes so long, unless all is over before."""
+        due = asyncio.Event()
+        self._due.append(due)
+        asyncio.get_running_loop().call_later(seconds, due.set)
+        return (due, answer)
+
+    async def end(self) -> None:
+        """Let the upstream come to the end of all that it is asked."""
+        for due in self._due:
+            due.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await until(lambda: not self.upstream.open)
 
     def reset(self) -> None:
         """Have the upstream forget what it was asked, and answer with empty pages."""
@@ -60,9 +77,11 @@ async def world(folder: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(scripted_upstream())
         simulated = await stack.enter_async_context(running(make_app(default_repositories(TOTAL))))
-        plain = await stack.enter_async_context(_GATEWAY.serve(_address_of(upstream), *PLAIN))
-        embedded = await stack.enter_async_context(_GATEWAY.serve(simulated))
-        yield World(upstream, plain.address, embedded.address, folder)
+        around = World(upstream, "", "", folder)
+        stack.push_async_callback(around.end)
+        around.plain = (await stack.enter_async_context(_GATEWAY.serve(_address_of(upstream), *PLAIN))).address
+        around.embedded = (await stack.enter_async_context(_GATEWAY.serve(simulated))).address
+        yield around
 
 
 def _address_of(upstream: ScriptedUpstream) -> str:

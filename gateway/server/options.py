@@ -51,9 +51,9 @@ def server_options(settings: Settings, *, shares_port: bool) -> tuple[tuple[str,
 def _age(settings: Settings) -> tuple[tuple[str, int], ...]:
     """Return when connections end.
 
-    gRPC itself spreads the ages by a tenth. Calls in flight are not touched before the grace has passed, and the
+    gRPC itself spreads the ages by a tenth. Calls that have been taken go on until the grace has passed, and the
     connection ends with the last one: what is still there then is a reader that stands still, or a watch, which its
-    client begins anew.
+    client begins anew. Calls that are just beginning are lost by some client libraries: docs/interop.md has which.
     """
     ages = (
         ("grpc.max_connection_age_ms", settings.max_connection_age),

@@ -186,7 +186,7 @@ class Settings(BaseModel):
         1, description="Processes that share the ports, 64 at the most; auto is one for each core that is available."
     )
     max_connection_age: Duration = Field(
-        300.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
+        0.0, description="Age at which callers are asked to connect anew, which spreads them; 0s is never."
     )
     max_connection_age_grace: Duration = Field(
         600.0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clients.interop.case import OK, case
-from clients.interop.rows import later
 from clients.interop.stage import Stage, code_of, must_end
 from scripted_upstream import page
 
@@ -26,6 +25,6 @@ async def unix_socket(stage: Stage) -> str:
     "OK",
 )
 async def eager_keepalive(stage: Stage) -> str:
-    stage.upstream.choose = lambda _: later(IN_FLIGHT, page("[]"))
+    stage.upstream.choose = lambda _: stage.world.later(IN_FLIGHT, page("[]"))
     await stage.connect(eager_keepalive=True)
     return code_of(await stage.list_repos(timeout_ms=30_000))

@@ -16,11 +16,13 @@ async def long_tokens(stage: Stage) -> str:
     return OK
 
 
-@case("Metadata of 40,000 bytes, over the gateway's limit of 32 KiB: the client's status", "RESOURCE_EXHAUSTED")
+@case("Metadata of 60,000 bytes, over the gateway's limit of 32 KiB: the client's status", "RESOURCE_EXHAUSTED")
 async def too_much_metadata(stage: Stage) -> str:
     await stage.connect()
-    result = await stage.list_repos(metadata={"x-much": "m" * 40_000}, timeout_ms=20_000)
-    same(len(stage.upstream.requests), 0, "the number of requests upstream")
+    # The first call of a connection can be made before the server has told of its limit.
+    must_end(await stage.list_repos(), "OK")
+    result = await stage.list_repos(metadata={"x-much": "m" * 60_000}, timeout_ms=20_000)
+    same(len(stage.upstream.requests), 1, "the number of requests upstream")
     must_end(await stage.list_repos(), "OK")
     return code_of(result)
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from clients.interop.case import case, comes, same
 from clients.interop.interop_pb2 import Call, Result
-from clients.interop.rows import later
 from clients.interop.stage import Stage, code_of
 from gateway.swr.v1.repos_pb2 import ListReposRequest, RepoFilter
 from scripted_upstream import page
@@ -72,7 +71,7 @@ async def _gone(address: str) -> None:
     f"0 of {BATCHES * BATCH}",
 )
 async def connection_age(stage: Stage) -> str:
-    stage.upstream.choose = lambda _: later(random.uniform(0, LATENCY), page("[]"))
+    stage.upstream.choose = lambda _: stage.world.later(random.uniform(0, LATENCY), page("[]"))
     served = await stage.serve("--max-connection-age", AGE)
     await stage.connect(served.address)
     lost: Counter[str] = Counter()
