@@ -42,7 +42,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { token: None, tls: None, keepalive: Duration::from_secs(30), keepalive_while_idle: false }
+        Self {
+            token: None,
+            tls: None,
+            keepalive: Duration::from_secs(30),
+            keepalive_while_idle: false,
+        }
     }
 }
 
@@ -50,15 +55,29 @@ impl Default for Settings {
 pub fn tls(ca: &str, identity: Option<(&str, &str)>) -> std::io::Result<ClientTlsConfig> {
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(std::fs::read(ca)?));
     Ok(match identity {
-        Some((certificate, key)) => tls.identity(Identity::from_pem(std::fs::read(certificate)?, std::fs::read(key)?)),
+        Some((certificate, key)) => tls.identity(Identity::from_pem(
+            std::fs::read(certificate)?,
+            std::fs::read(key)?,
+        )),
         None => tls,
     })
 }
 
 /// Opens a connection to `host:port` or `unix:/path`; nothing is connected before the first call.
-pub fn connect(target: &str, settings: Settings) -> Result<Connection, Box<dyn Error + Send + Sync>> {
-    let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    let uri = if target.starts_with("unix:") { target.to_owned() } else { format!("{scheme}://{target}") };
+pub fn connect(
+    target: &str,
+    settings: Settings,
+) -> Result<Connection, Box<dyn Error + Send + Sync>> {
+    let scheme = if settings.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let uri = if target.starts_with("unix:") {
+        target.to_owned()
+    } else {
+        format!("{scheme}://{target}")
+    };
     let mut endpoint = Endpoint::from_shared(uri)?
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(settings.keepalive)
@@ -142,7 +161,11 @@ fn wait_before_resume(status: &Status, resumes: u32) -> Option<Duration> {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     // Without details it was not the gateway that ended the call: the connection broke.
-    let broken = reason.is_empty() && matches!(status.code(), Code::Cancelled | Code::Internal | Code::Unknown);
+    let broken = reason.is_empty()
+        && matches!(
+            status.code(),
+            Code::Cancelled | Code::Internal | Code::Unknown
+        );
     if status.code() != Code::Unavailable && reason != "SLOW_READER" && !broken {
         return None;
     }

@@ -24,7 +24,9 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Err(error) = run(arguments()).await else { return ExitCode::SUCCESS };
+    let Err(error) = run(arguments()).await else {
+        return ExitCode::SUCCESS;
+    };
     match error.downcast_ref::<Status>() {
         Some(status) => explain(status),
         None => eprintln!("{error}"),
@@ -55,27 +57,59 @@ async fn run(given: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         tls: given.ca.map(|ca| tls(&ca, identity)).transpose()?,
         ..Settings::default()
     };
-    let client = Client::new(connect(given.target.as_deref().unwrap_or("127.0.0.1:50051"), settings)?);
-    let filter = RepoFilter { namespace: given.namespace, ..RepoFilter::default() };
-    if given.all { list_everything(client, filter).await } else { list_page(client, filter).await }
+    let client = Client::new(connect(
+        given.target.as_deref().unwrap_or("127.0.0.1:50051"),
+        settings,
+    )?);
+    let filter = RepoFilter {
+        namespace: given.namespace,
+        ..RepoFilter::default()
+    };
+    if given.all {
+        list_everything(client, filter).await
+    } else {
+        list_page(client, filter).await
+    }
 }
 
 async fn list_page(client: Client, filter: RepoFilter) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut request = Request::new(ListReposRequest { filter: Some(filter), offset: Some(0), limit: Some(10) });
+    let mut request = Request::new(ListReposRequest {
+        filter: Some(filter),
+        offset: Some(0),
+        limit: Some(10),
+    });
     // Without a deadline a call takes as long as the gateway lets it.
     request.set_timeout(Duration::from_secs(10));
     // A page may pass tonic's limit of 4 MiB, and it was asked for.
-    let page = client.max_decoding_message_size(usize::MAX).list_repos(request).await?.into_inner();
+    let page = client
+        .max_decoding_message_size(usize::MAX)
+        .list_repos(request)
+        .await?
+        .into_inner();
     page.repos.iter().for_each(print);
-    let total = page.content_range.map_or("unknown".to_owned(), |range| range.total.to_string());
+    let total = page
+        .content_range
+        .map_or("unknown".to_owned(), |range| range.total.to_string());
     println!("{} of {total}", page.repos.len());
     Ok(())
 }
 
-async fn list_everything(client: Client, filter: RepoFilter) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let request = StreamReposRequest { filter: Some(filter), ..StreamReposRequest::default() };
+async fn list_everything(
+    client: Client,
+    filter: RepoFilter,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let request = StreamReposRequest {
+        filter: Some(filter),
+        ..StreamReposRequest::default()
+    };
     let timeout = Some(Duration::from_secs(600));
-    let mut messages = pin!(list_all(client, request, MetadataMap::new(), timeout, explain));
+    let mut messages = pin!(list_all(
+        client,
+        request,
+        MetadataMap::new(),
+        timeout,
+        explain
+    ));
     while let Some(message) = messages.next().await {
         message?.repos.iter().for_each(print);
     }
@@ -83,15 +117,23 @@ async fn list_everything(client: Client, filter: RepoFilter) -> Result<(), Box<d
 }
 
 fn print(repo: &Repo) {
-    let updated = repo.updated_at.map_or("-".to_owned(), |time| time.to_string());
-    println!("{}/{}  {} bytes  {updated}", repo.namespace, repo.name, repo.size);
+    let updated = repo
+        .updated_at
+        .map_or("-".to_owned(), |time| time.to_string());
+    println!(
+        "{}/{}  {} bytes  {updated}",
+        repo.namespace, repo.name, repo.size
+    );
 }
 
 fn explain(status: &Status) {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     eprintln!("{:?} {reason}: {}", status.code(), status.message());
-    for violation in details.bad_request().map_or(&[][..], |request| &request.field_violations) {
+    for violation in details
+        .bad_request()
+        .map_or(&[][..], |request| &request.field_violations)
+    {
         eprintln!("  {}: {}", violation.field, violation.description);
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {

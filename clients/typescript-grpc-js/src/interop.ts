@@ -94,7 +94,7 @@ async function read(
 
 function settingsOf(call: Call, token: string, result: Result, signal: AbortSignal): CallSettings {
   const metadata = withToken(token);
-  metadata.setOptions({ waitForReady: call.waitForReady });
+  if (call.waitForReady) metadata.setOptions({ waitForReady: true });
   for (const [name, value] of Object.entries(call.metadata)) metadata.set(name, value);
   const deadline = call.timeoutMs ? Date.now() + Number(call.timeoutMs) : undefined;
   return { metadata, deadline, signal, interceptors: [recording(result)] };

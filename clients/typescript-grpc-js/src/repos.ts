@@ -57,14 +57,17 @@ export function withToken(token: string | undefined): Metadata {
   return metadata;
 }
 
-/** Lists one page. */
+/** Lists one page, and waits for a connection up to its deadline. */
 export function list(
   client: RepoServiceClient,
   request: ListReposRequest,
   { metadata = new Metadata(), signal, ...options }: CallSettings = {},
 ): Promise<ListReposResponse> {
+  // The service config says so too, but grpc-js does not read it there.
+  const patient = metadata.clone();
+  patient.setOptions({ ...metadata.getOptions(), waitForReady: true });
   return new Promise((resolve, reject) => {
-    const call = client.listRepos(request, metadata, options, (error, page) => (error ? reject(error) : resolve(page)));
+    const call = client.listRepos(request, patient, options, (error, page) => (error ? reject(error) : resolve(page)));
     signal?.addEventListener("abort", () => call.cancel(), { once: true });
   });
 }

@@ -58,7 +58,10 @@ async fn perform(command: Command, connected: &mut Option<Connected>) -> Result<
                     *connected = Some(opened);
                     Outcome::default()
                 }
-                Err(error) => Outcome { unsupported: explained(&*error), ..Outcome::default() },
+                Err(error) => Outcome {
+                    unsupported: explained(&*error),
+                    ..Outcome::default()
+                },
             });
         }
         Some(Kind::Calls(calls)) => calls.calls,
@@ -66,11 +69,17 @@ async fn perform(command: Command, connected: &mut Option<Connected>) -> Result<
     };
     if calls.iter().any(|call| call.wait_for_ready) {
         let unsupported = "tonic has no wait for ready".to_owned();
-        return Ok(Outcome { unsupported, ..Outcome::default() });
+        return Ok(Outcome {
+            unsupported,
+            ..Outcome::default()
+        });
     }
     let connected = connected.as_ref().ok_or("no connection was asked for")?;
     let results = join_all(calls.iter().map(|call| make(call, connected))).await;
-    Ok(Outcome { results, ..Outcome::default() })
+    Ok(Outcome {
+        results,
+        ..Outcome::default()
+    })
 }
 
 fn open(wanted: Connect) -> Result<Connected, Failure> {
@@ -80,14 +89,20 @@ fn open(wanted: Connect) -> Result<Connected, Failure> {
     }
     if !wanted.ca.is_empty() {
         let identity = (wanted.certificate.as_str(), wanted.key.as_str());
-        settings.tls = Some(tls(&wanted.ca, (!identity.0.is_empty()).then_some(identity))?);
+        settings.tls = Some(tls(
+            &wanted.ca,
+            (!identity.0.is_empty()).then_some(identity),
+        )?);
     }
     if wanted.eager_keepalive {
         settings.keepalive = Duration::from_secs(1);
         settings.keepalive_while_idle = true;
     }
     let max_reply_bytes = usize::try_from(wanted.max_reply_bytes)?;
-    Ok(Connected { connection: connect(&wanted.target, settings)?, max_reply_bytes })
+    Ok(Connected {
+        connection: connect(&wanted.target, settings)?,
+        max_reply_bytes,
+    })
 }
 
 /// What an error says, and what is behind it: of a transport's error that is all.
@@ -104,7 +119,9 @@ async fn make(call: &Call, connected: &Connected) -> interop::Result {
     let ended = match call.cancel_after_ms {
         0 => made.await,
         // A call is cancelled by dropping it, and then there is no status.
-        limit => timeout(Duration::from_millis(limit as u64), made).await.unwrap_or_else(|_| Err(dropped())),
+        limit => timeout(Duration::from_millis(limit as u64), made)
+            .await
+            .unwrap_or_else(|_| Err(dropped())),
     };
     if let Err(status) = ended {
         describe(&status, &mut result);
@@ -116,7 +133,11 @@ fn dropped() -> Status {
     Status::cancelled("the call was dropped")
 }
 
-async fn run(call: &Call, connected: &Connected, result: &mut interop::Result) -> Result<(), Status> {
+async fn run(
+    call: &Call,
+    connected: &Connected,
+    result: &mut interop::Result,
+) -> Result<(), Status> {
     let mut client = Client::new(connected.connection.clone());
     if connected.max_reply_bytes > 0 {
         client = client.max_decoding_message_size(connected.max_reply_bytes);
@@ -164,7 +185,13 @@ async fn whole(
 ) -> Result<(), Status> {
     let limit = (call.timeout_ms > 0).then(|| Duration::from_millis(call.timeout_ms as u64));
     let resumes = Cell::new(0);
-    let mut messages = pin!(list_all(client, wanted.clone(), metadata(call), limit, |_| resumes.set(resumes.get() + 1)));
+    let mut messages = pin!(list_all(
+        client,
+        wanted.clone(),
+        metadata(call),
+        limit,
+        |_| resumes.set(resumes.get() + 1)
+    ));
     while let Some(message) = messages.next().await {
         result.resumes = resumes.get();
         take(message?, call, result).await?;
@@ -172,7 +199,11 @@ async fn whole(
     Ok(())
 }
 
-async fn take(message: StreamReposResponse, call: &Call, result: &mut interop::Result) -> Result<(), Status> {
+async fn take(
+    message: StreamReposResponse,
+    call: &Call,
+    result: &mut interop::Result,
+) -> Result<(), Status> {
     result.messages.push(message);
     if result.messages.len() == call.cancel_after_messages as usize {
         return Err(dropped());
@@ -185,7 +216,9 @@ async fn take(message: StreamReposResponse, call: &Call, result: &mut interop::R
 
 async fn unknown(call: &Call, connected: &Connected) -> Result<(), Status> {
     let mut grpc = Grpc::new(connected.connection.clone());
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    grpc.ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
     let path = PathAndQuery::from_static("/gateway.swr.v1.RepoService/Unknown");
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
     grpc.unary(request(call, ()), path, codec).await.map(|_| ())
@@ -212,7 +245,10 @@ fn metadata(call: &Call) -> MetadataMap {
 fn record(metadata: &MetadataMap, result: &mut interop::Result) {
     for pair in metadata.iter() {
         if let KeyAndValueRef::Ascii(name, value) = pair {
-            result.metadata.insert(name.to_string(), value.to_str().unwrap_or_default().to_owned());
+            result.metadata.insert(
+                name.to_string(),
+                value.to_str().unwrap_or_default().to_owned(),
+            );
         }
     }
 }
@@ -231,12 +267,17 @@ fn describe(status: &Status, result: &mut interop::Result) {
             }
             ErrorDetail::BadRequest(request) => {
                 for violation in request.field_violations {
-                    result.violations.push(Violation { field: violation.field, description: violation.description });
+                    result.violations.push(Violation {
+                        field: violation.field,
+                        description: violation.description,
+                    });
                 }
                 "BadRequest"
             }
             ErrorDetail::RetryInfo(retry) => {
-                result.retry_delay_ms = retry.retry_delay.map_or(0, |delay| delay.as_millis() as i64);
+                result.retry_delay_ms = retry
+                    .retry_delay
+                    .map_or(0, |delay| delay.as_millis() as i64);
                 "RetryInfo"
             }
             ErrorDetail::RequestInfo(request) => {
