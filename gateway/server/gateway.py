@@ -164,7 +164,7 @@ class Gateway:
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:
             admin = Admin(
-                self._settings.admin_listen,
+                self._settings,
                 self._metrics.registry,
                 problems=self._loop_monitor.problems,
                 not_ready_reasons=self.not_ready_reasons,

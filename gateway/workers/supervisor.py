@@ -187,7 +187,7 @@ class Supervisor:
         if not self._settings.admin_listen:
             return ""
         admin = Admin(
-            self._settings.admin_listen,
+            self._settings,
             registry,
             problems=self._problems,
             not_ready_reasons=self._not_ready_reasons,
