@@ -39,12 +39,14 @@ class Worker:
         number: Its number.
         process: The process.
         started: Set when it serves.
+        missed_beats: How many times its supervisor has looked since it was last heard of.
     """
 
     def __init__(self, number: int, process: Process, channel: Channel, counted: Counted) -> None:
         self.number = number
         self.process = process
         self.started = asyncio.Event()
+        self.missed_beats = 0
         self._channel = channel
         self._counted = counted
         self._pulse = _STARTING
@@ -89,6 +91,7 @@ class Worker:
 
     def _hear(self, told: Told) -> None:
         self._heard_at = time.monotonic()
+        self.missed_beats = 0
         match told:
             case Pulse():
                 self._pulse = told

@@ -22,6 +22,7 @@ from gateway.telemetry.admin import Admin
 from gateway.telemetry.loop_monitor import DEAD_AFTER
 from gateway.workers.channel import Order
 from gateway.workers.counts import Totals
+from gateway.workers.hanging import kill_hanging
 from gateway.workers.ports import SharedPorts
 from gateway.workers.process import STOP_TIMEOUT, Worker, start_worker, starts, stop_now
 
@@ -71,8 +72,8 @@ class Supervisor:
             for number in range(2, self._settings.workers + 1):
                 await self._start(number)
             self._keepers = [
-                begin(f"the replacement of worker {number}", self._keep(worker))
-                for number, worker in self._workers.items()
+                begin("the end of workers that hang", kill_hanging(self._known)),
+                *(begin(f"the replacement of worker {one.number}", self._keep(one)) for one in self._known()),
             ]
             await asyncio.gather(*map(starts, self._workers.values()))
             self._resources = stack.pop_all()

@@ -7,6 +7,7 @@ a command line would show them to everyone who can list processes.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import itertools
 import pickle
@@ -26,6 +27,7 @@ from gateway.start_errors import StartError
 from gateway.stderr import queue_stderr
 from gateway.telemetry.loop_monitor import BEAT
 from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, decode_command, encode, read_first
+from gateway.workers.hanging import WHERE
 
 # How often it tells what it counted without being asked: what was counted since then is lost with a process that is
 # killed.
@@ -37,6 +39,8 @@ def main(number: int, descriptor: int) -> None:
     # A terminal sends them to all processes; they are the supervisor's.
     for number_of in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number_of, signal.SIG_IGN)
+    if sys.__stderr__ is not None:
+        faulthandler.register(WHERE, sys.__stderr__)
     end = socket.socket(fileno=descriptor)
     settings: Settings = pickle.loads(read_first(end))  # noqa: S301 - of our own supervisor
     keep_freed_memory()
