@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import signal
@@ -20,6 +21,7 @@ from gateway.settings.model import Settings
 from gateway.settings.settings_file import Loaded
 from gateway.start_errors import StartError, WorkerError
 from gateway.stderr import queue_stderr
+from gateway.systemd import ServiceManager
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
@@ -57,6 +59,10 @@ def command(settings: Settings, loaded: Loaded | None) -> None:
 async def _serve(settings: Settings, loaded: Loaded | None) -> None:
     """Serve until a signal, which drains; a second one cancels the drain."""
     stop, hang_up = asyncio.Event(), asyncio.Event()
+    systemd = ServiceManager()
+    if systemd.feeds_watchdog and sys.__stderr__ is not None:
+        # With SIGABRT the watchdog ends a loop that stands still: standard error has where it stands.
+        faulthandler.enable(sys.__stderr__)
     serving = asyncio.current_task()
     assert serving is not None
 
@@ -69,19 +75,23 @@ async def _serve(settings: Settings, loaded: Loaded | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    async with _make(settings, loaded) as running:
+    async with background("the watchdog of systemd", systemd.feed_watchdog()), _make(settings, loaded) as running:
         # What was imported lives as long as the process: no collection needs to look at it again.
         gc.freeze()
-        async with background("files on SIGHUP", _read_files(running, hang_up)):
+        systemd.ready()
+        async with background("files on SIGHUP", _read_files(running, hang_up, systemd)):
             await stop.wait()
+        systemd.stopping()
 
 
-async def _read_files(running: Gateway | Supervisor, hang_up: asyncio.Event) -> None:
+async def _read_files(running: Gateway | Supervisor, hang_up: asyncio.Event, systemd: ServiceManager) -> None:
     """Read files again on each SIGHUP, until cancelled."""
     while True:
         await hang_up.wait()
         hang_up.clear()
+        systemd.reloading()
         await running.read_files()
+        systemd.ready()
 
 
 def _make(settings: Settings, loaded: Loaded | None) -> Gateway | Supervisor:
