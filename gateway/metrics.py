@@ -69,6 +69,7 @@ class Metrics:
         call_sent_bytes: What was sent in one, likewise.
         call_received_bytes: What was received in one, likewise.
         call_failures: Those that failed, by `grpc_method` and `reason`.
+        last_failure: When the last call of our own service failed, by `reason`.
         request_seconds: How long requests to the upstream took.
         conversion_seconds: How long the processor was busy with the conversion of one page.
         rows: Repositories that were listed.
@@ -127,6 +128,9 @@ class Metrics:
             "grpc_server_call_rcvd_total_compressed_message_size_bytes", "Received in one call.", _MESSAGE_BYTES, *call
         )
         self.call_failures = self._counter("swr_gateway_call_failures", "Calls that failed.", "grpc_method", "reason")
+        self.last_failure = self._gauge(
+            "last_failure_timestamp_seconds", "When the last call failed so.", "livemax", "reason"
+        )
         self.calls_dropped = self._counter(
             "swr_gateway_calls_dropped", "Calls whose callers took neither reply nor status.", "grpc_method"
         )

@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import OPERATED, Serve
 from gateway.metrics import Metrics
+from gateway.settings.model import Settings
 from gateway.start_errors import ListenError
 from gateway.telemetry import admin_http
 from gateway.telemetry import loop_monitor as heart
@@ -49,7 +50,8 @@ def serve(serve: Serve) -> Serve:
 
 
 def operators(address: str = "127.0.0.1:0", problems: Texts = tuple) -> Admin:
-    return Admin(address, Metrics().registry, problems=problems, not_ready_reasons=tuple, notes=tuple)
+    settings = Settings(upstream_url="http://upstream.invalid", admin_listen=address)
+    return Admin(settings, Metrics().registry, problems=problems, not_ready_reasons=tuple, notes=tuple)
 
 
 async def test_a_gateway_that_serves_is_live_and_ready(serve: Serve) -> None:
@@ -91,7 +93,7 @@ async def test_a_slow_call_leads_to_its_trace(serve: Serve) -> None:
 
 async def test_other_paths_are_not_found(serve: Serve) -> None:
     served = await serve()
-    assert ask(served.gateway.admin_address, "/") == (404, "/metrics, /livez, /readyz\n")
+    assert ask(served.gateway.admin_address, "/favicon.ico") == (404, "/, /metrics, /livez, /readyz\n")
 
 
 async def test_without_an_address_nothing_listens(serve: Serve) -> None:
@@ -276,14 +278,14 @@ def without_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get", "ODD"])
-@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/"])
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/", "/none"])
 async def test_other_methods_are_not_allowed(method: str, path: str) -> None:
     async with operators() as running:
         status, headers, body = request(running, method, path)
         assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET, HEAD\n")
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/"])
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/", "/none"])
 async def test_head_is_get_without_the_body(path: str) -> None:
     async with operators() as running:
         got = request(running, "GET", path)

@@ -21,6 +21,7 @@ from gateway.settings.durations import read_duration
 from gateway.settings.load import CONFIG_VARIABLE
 from gateway.settings.model import Settings
 from gateway.settings.names import variable
+from gateway.telemetry.loop_monitor import DEAD_AFTER
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -147,6 +148,14 @@ def test_nobody_is_killed_while_draining() -> None:
     assert "lifecycle" not in CONTAINER, "a preStop hook takes from the same time"
     assert read_duration(dict(directives("swr-gateway.service"))["TimeoutStopSec"]) > drain_of(MACHINE)
     assert dict(directives("swr-gateway.service"))["KillMode"] == "mixed", "workers would drain all at once"
+
+
+def test_systemd_is_told_what_its_unit_waits_for() -> None:
+    unit = dict(directives("swr-gateway.service"))
+    assert unit["Type"] == "notify"
+    assert read_duration(unit["WatchdogSec"]) > DEAD_AFTER, "it would be ended before /livez tells"
+    assert unit["LimitCORE"] == "0", "a core holds secrets"
+    assert directives("notify-reload.conf") == [("Type", "notify-reload"), ("ExecReload", "")]
 
 
 def test_the_sidecar_lives_as_long_as_the_drain() -> None:

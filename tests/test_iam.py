@@ -488,6 +488,18 @@ async def cloud(rejection: Rejection | None = None, **access: Any) -> AsyncItera
         yield cloud
 
 
+async def test_why_iam_is_not_reached_is_told_in_the_systems_words_at_debug(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    caplog.set_level(logging.DEBUG, "gateway")
+    served = await serve(iam_url=f"http://127.0.0.1:{port}")
+    await unavailable(served.list())
+    (line,) = {message for message in caplog.messages if message.startswith("no connection to IAM (connect): ")}
+    assert "refused" in line.lower() or "connect call failed" in line.lower()
+
+
 async def test_a_token_of_20_000_characters_signs_in(serve: Serve) -> None:
     async with cloud(token_size=20_000) as here:
         served = await serve(upstream_url=here.url, iam_url=here.url)

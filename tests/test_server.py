@@ -17,6 +17,7 @@ from conftest import Serve
 from failures import failure_of, read_failure
 from gateway.background import background
 from gateway.core.errors import GatewayError
+from gateway.files.reloading import Look
 from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.server.standing import StandingCalls
 from gateway.start_errors import ListenError
@@ -227,11 +228,12 @@ async def test_files_are_looked_at_again_although_a_look_failed(
         def __init__(self) -> None:
             self.fails = True
 
-        def look_at_files(self) -> None:
+        def look_at_files(self) -> tuple[Look, ...]:
             if self.fails:
                 self.fails = False
                 raise RuntimeError("can't start new thread")
             loop.call_soon_threadsafe(looked.set)
+            return ()
 
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     (await serve()).gateway._file_watch.parts = (Part(),)

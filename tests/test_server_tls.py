@@ -37,6 +37,7 @@ from certificates import (
 )
 from conftest import Serve, Served
 from failures import failure_of, read_failure
+from gateway.files.reloading import Look
 from gateway.metrics import Metrics
 from gateway.server.tls import ServerTls
 from gateway.start_errors import BadFileError
@@ -405,10 +406,10 @@ async def test_a_look_at_files_that_fails_is_not_the_last(
     monkeypatch.setattr("gateway.files.watch.LOOK_EVERY", 0.01)
     looks = iter([ZeroDivisionError("on purpose"), OSError("on purpose")])
 
-    def look(tls: ServerTls) -> None:
+    def look(tls: ServerTls) -> tuple[Look, ...]:
         for error in looks:
             raise error
-        original(tls)
+        return original(tls)
 
     original = ServerTls.look_at_files
     monkeypatch.setattr(ServerTls, "look_at_files", look)

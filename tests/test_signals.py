@@ -21,7 +21,12 @@ from scripted_upstream import ScriptedUpstream
 
 CHANGES = 3
 HOST = "127.0.0.1"
-TLS = ("server_tls: read again", "token_file: read again")
+NO_FILE = "settings have no file, and are read at the start only"
+READ_AGAIN = (
+    "server_tls: read again",
+    "token_file: read again",
+    f"SIGHUP: read again: token_file, server_tls; {NO_FILE}",
+)
 
 
 class Served:
@@ -85,7 +90,9 @@ async def serve(start: Start, upstream: ScriptedUpstream, folder: Path, workers:
     token = ("--auth", "token", "--token-file", str(files.path("token")))
     given = ("--upstream-url", upstream.url, "--listen", f"{HOST}:0", "--workers", str(workers))
     # Nobody looks at the files by himself.
-    variables = with_constants(folder / "constants", gateway__files__watch__LOOK_EVERY=AGES)
+    variables = with_constants(
+        folder / "constants", gateway__files__watch__LOOK_EVERY=AGES, gateway__files__reloading__PATIENCE=AGES
+    )
     return await Served(await start("serve", *given, *tls, *token, **variables), files, workers).starts()
 
 
@@ -98,7 +105,7 @@ async def test_what_changed_is_read_again_at_once_by_every_process(
         pair = issue(HOST)
         served.files.put(certificate=pair.chain, key=pair.key, token=f"token-{change}".encode())
         served.hang_up()
-        await served.tells(*TLS)
+        await served.tells(*READ_AGAIN)
     for _ in range(4):
         assert await served.shows() == pair.der
         await served.call()
@@ -106,20 +113,21 @@ async def test_what_changed_is_read_again_at_once_by_every_process(
     await served.drains()
 
 
-async def test_where_nothing_changed_nothing_is_read_and_the_gateway_lives(
+async def test_where_nothing_changed_that_is_told_and_the_gateway_lives(
     start: Start, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     served = await serve(start, upstream, tmp_path)
     for _ in range(3):
         served.hang_up()
+        await served.tells(f"SIGHUP: unchanged: token_file, server_tls; {NO_FILE}")
         await served.call()
         assert (await served.next_line())["message"] == "call"
     served.files.put(token=b"other")
     served.hang_up()
-    await served.tells(*TLS)  # a mount replaces all of its files
+    await served.tells(*READ_AGAIN)  # a mount replaces all of its files
     await served.drains()
     assert [record["message"] for record in served.records][-2:] == ["draining", "stopped"]
-    assert len([record for record in served.records if "read again" in record["message"]]) == 2
+    assert len([record for record in served.records if record["message"].endswith(": read again")]) == 2
 
 
 async def test_a_bad_file_is_told_and_the_last_good_one_stays(
@@ -133,8 +141,39 @@ async def test_a_bad_file_is_told_and_the_last_good_one_stays(
         told = {(await served.next_line())["message"] for _ in range(2)}
         assert {message.partition(": ")[0] for message in told} == {"server_tls", "token_file"}
         assert all(message.endswith("; the last good one stays in use") for message in told)
-    assert {record["level"] for record in served.records[1:]} == {"error"}
+        summary = (await served.next_line())["message"]
+        unusable = "cannot be used, the last good one stays in use: token_file, server_tls"
+        assert summary == f"SIGHUP: {unusable}; {NO_FILE}"
+    assert [record["level"] for record in served.records[1:]] == ["error", "error", "warning"] * CHANGES
     assert await served.shows() == before
     await served.call()
     assert upstream.requests[-1].headers["x-auth-token"] == "first"
+    await served.drains()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_secrets_of_the_settings_file_are_used_by_every_process_and_the_rest_waits_for_a_restart(
+    start: Start, upstream: ScriptedUpstream, tmp_path: Path, workers: int
+) -> None:
+    files = Mount(tmp_path / "files", settings=b'token = "first"')
+    given = ("--upstream-url", upstream.url, "--listen", f"{HOST}:0", "--workers", str(workers), "--auth", "token")
+    variables = with_constants(
+        tmp_path / "constants", gateway__files__watch__LOOK_EVERY=AGES, gateway__files__reloading__PATIENCE=AGES
+    )
+    command = await start("serve", *given, "--config", str(files.path("settings")), **variables)
+    served = await Served(command, files, workers).starts()
+    files.put(settings=b'token = "second"\nlog_level = "debug"')
+    served.hang_up()
+    await served.tells(
+        "settings_file: in use from now on: token",
+        "settings_file: needs a restart: log_level",
+        "settings_file: read again",
+        "SIGHUP: read again: settings_file; needs a restart: log_level",
+    )
+    for _ in range(4):
+        async with grpc.aio.insecure_channel(served.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            await RepoServiceStub(channel).ListRepos(repos_pb2.ListReposRequest())
+        assert upstream.requests[-1].headers["x-auth-token"] == "second"
+    served.hang_up()
+    await served.tells("SIGHUP: unchanged: settings_file; needs a restart: log_level")
     await served.drains()

@@ -36,12 +36,14 @@ from gateway.start_errors import ListenError, WorkerError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.workers import channel as channel_module
+from gateway.workers import hanging as hanging_module
 from gateway.workers import process as process_module
 from gateway.workers import supervisor as supervisor_module
 from gateway.workers.channel import Channel
 from gateway.workers.ports import SharedPorts
+from gateway.workers.process import starts
 from gateway.workers.supervisor import Supervisor
-from patience import AGES, HOUR, PATIENT, Advance, until
+from patience import AGES, HOUR, PATIENT, Advance, let_pass, until
 from scripted_upstream import Act, ScriptedUpstream, page, scripted_upstream
 
 CANARY = "canary-4711"
@@ -56,6 +58,7 @@ for module, limit in (
     (process_module, "START_TIMEOUT"),
     (process_module, "STOP_TIMEOUT"),
     (supervisor_module, "STOP_TIMEOUT"),
+    (hanging_module, "HANGS_AFTER"),
 ):
     setattr(module, limit, AGES)
 
@@ -319,6 +322,20 @@ async def test_operators_are_answered_for_all(steady: Fleet) -> None:
         200,
         ["ok", "worker 1: ok, upstream circuit: closed", "worker 2: ok, upstream circuit: closed"],
     )
+
+
+@on_steady
+async def test_the_page_for_people_is_of_all_workers(steady: Fleet) -> None:
+    async with AsyncExitStack() as stack:
+        await steady.reach_all(stack)
+    status, text = await ask(steady.operators, "/")
+    assert status == 200
+    lines = "".join(f"<li>worker {number}: ok, upstream circuit: closed</li>" for number in (1, 2))
+    assert f'<ul class="lines">{lines}</ul>' in text
+    assert '<dt>Circuit breaker</dt><dd class="value">closed</dd>' in text
+    assert '<dt>Requests to the upstream</dt><dd class="value">0 of 200</dd>' in text
+    assert "<code>--workers</code></th><td>2</td>" in text
+    assert CANARY not in text
 
 
 @on_steady
@@ -773,6 +790,55 @@ async def test_a_worker_that_stands_still_makes_the_whole_not_live(
     finally:
         os.kill(pid, signal.SIGCONT)
     await until_told(operators, 200, r"ok\n")
+
+
+async def test_a_worker_that_hangs_is_replaced_and_calls_go_on(
+    supervise: Supervise, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hanging_module, "HANGS_AFTER", 2.0)
+    monkeypatch.setattr(hanging_module, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(supervisor_module, "FIRST_DELAY", 0.01)
+    supervisor = await supervise()
+    before = pids_of(supervisor)
+    os.kill(before[1], signal.SIGSTOP)
+    await until(lambda: pids_of(supervisor).get(1, before[1]) != before[1])
+    assert await starts(supervisor._workers[1])
+    for _ in range(10):
+        await call_once(supervisor.addresses[0])
+    assert pids_of(supervisor)[2] == before[2]
+    assert "worker 1 hangs: its event loop has not turned for 2 s; it is killed" in caplog.messages
+    assert (await metrics_of(operators_of(caplog))).one("swr_gateway_worker_restarts_total") == 1
+
+
+async def test_a_machine_that_stood_still_for_a_while_has_no_worker_replaced(
+    launch: Launch, upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    limits = {"gateway__workers__hanging__HANGS_AFTER": 2.0, "gateway__workers__hanging__LAST_WORDS": 0.0}
+    constants = with_constants(tmp_path_factory.mktemp("constants") / "folder", **limits)
+    fleet = await launch(upstream.url, "--auth", "none", **constants)
+    before = fleet.workers()
+    everyone = list(processes_of(fleet.folder))
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    await let_pass(3.0)
+    for pid in everyone:
+        os.kill(pid, signal.SIGCONT)
+    await let_pass(3.0)  # as long again as a worker may be silent
+    assert fleet.workers() == before
+    assert (await metrics_of(fleet.operators)).one("swr_gateway_worker_restarts_total") == 0
+
+
+async def test_a_worker_says_where_its_threads_stand_when_it_is_asked_to(
+    launch: Launch, upstream: ScriptedUpstream
+) -> None:
+    fleet = await launch(upstream.url, "--auth", "none")
+    before = fleet.workers()
+    os.kill(before[1], hanging_module.WHERE)
+    await fleet.logs(r"\(most recent call first\):")
+    await fleet.logs(r'File ".*/asyncio/.*", line \d+ in ')
+    async with AsyncExitStack() as stack:
+        await fleet.reach_all(stack)
+    assert fleet.workers() == before
 
 
 async def test_a_worker_that_does_not_leave_is_killed(

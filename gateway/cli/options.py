@@ -14,9 +14,10 @@ from click.shell_completion import CompletionItem
 from gateway.cli.help import GroupedCommand, option_of
 from gateway.core.printable import cleaned
 from gateway.settings.groups import setting_groups
-from gateway.settings.load import SettingsError, load_settings
+from gateway.settings.load import SettingsError, config_file, load_settings
 from gateway.settings.model import SECRETS, Settings
 from gateway.settings.names import flag, variable
+from gateway.settings.settings_file import Loaded
 from gateway.settings.spelling import spelling
 
 BAD_SETTINGS = 2
@@ -51,15 +52,28 @@ def with_settings(run: Callable[..., None]) -> Command:
     """
 
     @wraps(run)
+    def command(settings: Settings, _: Loaded | None, **given: Any) -> None:
+        run(settings, **given)
+
+    return with_loaded_settings(command)
+
+
+def with_loaded_settings(run: Callable[..., None]) -> Command:
+    """Do as with_settings, and tell how they were loaded: None where no file can be read again."""
+
+    @wraps(run)
     def command(config: Path | None, **given: Any) -> None:
-        flags = {name: given.pop(name) for name in Settings.model_fields if name in given}
+        options = {name: given.pop(name) for name in Settings.model_fields if name in given}
+        flags = {name: value for name, value in options.items() if value is not None}
         try:
-            settings = load_settings({name: value for name, value in flags.items() if value is not None}, config)
+            settings = load_settings(flags, config)
         except SettingsError as error:
             for problem in error.problems:
                 click.echo(f"error: {cleaned(problem)}", err=True)
             sys.exit(BAD_SETTINGS)
-        run(settings, **given)
+        file = config_file(config)
+        # A pipe can be read once only.
+        run(settings, Loaded(settings, flags, file) if file and file.is_file() else None, **given)
 
     decorated: Command = command
     defaults = Settings.model_construct().model_dump(mode="json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import signal
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.allocator import keep_freed_memory
-from gateway.cli.options import SettingsCommand, with_settings
+from gateway.background import background
+from gateway.cli.options import SettingsCommand, with_loaded_settings
 from gateway.logs import configure_logging
 from gateway.settings.environment import find_notes
 from gateway.settings.model import Settings
+from gateway.settings.settings_file import Loaded
 from gateway.start_errors import StartError, WorkerError
 from gateway.stderr import queue_stderr
+from gateway.systemd import ServiceManager
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
@@ -35,11 +39,12 @@ _log = logging.getLogger(__name__)
         "swr-gateway serve --config gateway.toml --timeout 10s --prefetch-bytes 16MiB",
     ),
 )
-@with_settings
-def command(settings: Settings) -> None:
+@with_loaded_settings
+def command(settings: Settings, loaded: Loaded | None) -> None:
     """Run the gateway until SIGTERM or SIGINT, which drain it; a second one leaves at once.
 
-    SIGHUP has certificates, keys and tokens read again that changed, which happens by itself every few seconds too.
+    SIGHUP has certificates, keys and tokens read again that changed, and secrets in the file of --config, and logs what
+    was read again, what is unchanged and what needs a restart. It happens by itself every few seconds too.
 
     Settings come from flags, from the environment variables named in brackets, and from a TOML file, in this order.
     A DURATION is written 500ms, 15s or 2m, a SIZE 65536, 512KiB or 64MiB.
@@ -53,7 +58,7 @@ def command(settings: Settings) -> None:
     for note in find_notes():
         _log.warning(note)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, loaded))
     except (WorkerError, asyncio.CancelledError):
         sys.exit(1)
     except StartError as error:
@@ -61,9 +66,13 @@ def command(settings: Settings) -> None:
         sys.exit(1)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, loaded: Loaded | None) -> None:
     """Serve until a signal, which drains; a second one cancels the drain."""
-    stop = asyncio.Event()
+    stop, hang_up = asyncio.Event(), asyncio.Event()
+    systemd = ServiceManager()
+    if systemd.feeds_watchdog and sys.__stderr__ is not None:
+        # With SIGABRT the watchdog ends a loop that stands still: standard error has where it stands.
+        faulthandler.enable(sys.__stderr__)
     serving = asyncio.current_task()
     assert serving is not None
 
@@ -75,22 +84,32 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    # To import what runs takes a while.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    running = _make(settings)
-    loop.add_signal_handler(signal.SIGHUP, running.look_at_files)
-    async with running:
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
+    async with background("the watchdog of systemd", systemd.feed_watchdog()), _make(settings, loaded) as running:
         # What was imported lives as long as the process: no collection needs to look at it again.
         gc.freeze()
-        await stop.wait()
+        systemd.ready()
+        async with background("files on SIGHUP", _read_files(running, hang_up, systemd)):
+            await stop.wait()
+        systemd.stopping()
 
 
-def _make(settings: Settings) -> Gateway | Supervisor:
+async def _read_files(running: Gateway | Supervisor, hang_up: asyncio.Event, systemd: ServiceManager) -> None:
+    """Read files again on each SIGHUP, until cancelled."""
+    while True:
+        await hang_up.wait()
+        hang_up.clear()
+        systemd.reloading()
+        await running.read_files()
+        systemd.ready()
+
+
+def _make(settings: Settings, loaded: Loaded | None) -> Gateway | Supervisor:
     """Return what runs, and import no more than that: a supervisor does without gRPC, and without its memory."""
     if settings.workers > 1:
         from gateway.workers.supervisor import Supervisor  # noqa: PLC0415 - see above
 
-        return Supervisor(settings)
+        return Supervisor(settings, loaded)
     from gateway.server.gateway import Gateway  # noqa: PLC0415 - see above
 
-    return Gateway(settings)
+    return Gateway(settings, loaded=loaded)

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from gateway.files.reloading import Look
+
 TOKEN_HEADER = "X-Auth-Token"
 IDENTITY_BYTES = 16
 
@@ -52,8 +54,9 @@ class Credential(AbstractAsyncContextManager["Credential"]):
             GatewayError: No credential can be had: the caller's fault or the gateway's.
         """
 
-    def look_at_files(self) -> None:
+    def look_at_files(self) -> tuple[Look, ...]:
         """Read files again that changed, if the credential comes from any; may be called from another thread."""
+        return ()
 
     def identity(self, metadata: Mapping[str, str]) -> bytes:
         """Return 16 bytes that stand for the credential of a call, and say nothing of the secret.

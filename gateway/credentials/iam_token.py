@@ -151,6 +151,12 @@ class IamToken(Credential):
             self._wanted.set()
         await self._settled.wait()
 
+    def replace(self, fetch: Callable[[], Awaitable[IssuedToken]]) -> None:
+        """Ask for tokens in another way from now on, and for one at once: with another password, the last one dies."""
+        self._fetch = fetch
+        self._failures = 0
+        self._wanted.set()
+
     async def _keep_fresh(self) -> None:
         while True:
             await self._sleep()
@@ -169,6 +175,7 @@ class IamToken(Credential):
 
     async def _renew(self) -> None:
         self._fetching = True
+        self._wanted.clear()
         try:
             token = await self._fetch()
         except GatewayError as error:
@@ -183,7 +190,6 @@ class IamToken(Credential):
             await self._hold(token)
         finally:
             self._fetching = False
-            self._wanted.clear()
             self._settled.set()
             self._settled = asyncio.Event()
 

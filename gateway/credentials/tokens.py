@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gateway.core.errors import CREDENTIAL_MISSING, GatewayError
 from gateway.core.tokens import CALLER_TOKEN, is_token
-from gateway.credentials.base import AuthHeaders, Credential, with_token
-from gateway.files.reloading import Reloading, read_file
+from gateway.credentials.base import IDENTITY_BYTES, AuthHeaders, Credential, with_token
+from gateway.files.reloading import Look, Reloading, read_file
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
 
@@ -57,14 +57,24 @@ class CallerToken(Credential):
 
 
 class StaticToken(Credential):
-    """One token for all calls, given at start."""
+    """One token for all calls, until it is replaced."""
 
     def __init__(self, token: str) -> None:
         self._auth_headers = with_token(token)
+        self._replaced = 0
+
+    def replace(self, token: str) -> None:
+        """Send another token from now on."""
+        self._auth_headers = with_token(token)
+        self._replaced += 1
 
     async def auth_headers(self, target: str, metadata: Mapping[str, str]) -> AuthHeaders:
         """Return the token."""
         return self._auth_headers
+
+    def identity(self, metadata: Mapping[str, str]) -> bytes:
+        """Return how often it was replaced: the next token may have other rights."""
+        return self._replaced.to_bytes(IDENTITY_BYTES)
 
 
 class TokenFile(Credential):
@@ -97,9 +107,9 @@ class TokenFile(Credential):
         """Return a keyed hash of the file's token: the next one may have other rights."""
         return self._token.current()[1]
 
-    def look_at_files(self) -> None:
+    def look_at_files(self) -> tuple[Look, ...]:
         """Read the file again if it changed."""
-        self._token.look()
+        return (self._token.look(),)
 
 
 def read_token(path: Path) -> str:

@@ -7,8 +7,9 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
@@ -27,6 +28,34 @@ HANGS_AFTER = 10.0
 MAX_BYTES = 4 * 2**20
 
 _log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What came of a look at files, in words for operators."""
+
+    READ_AGAIN = "read again"
+    UNCHANGED = "unchanged"
+    UNUSABLE = "cannot be used, the last good one stays in use"
+    NO_ANSWER = "the file system does not answer"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether what is in use is what the files hold."""
+        return self in (Outcome.READ_AGAIN, Outcome.UNCHANGED)
+
+
+class Look(NamedTuple):
+    """A look at the files of one value.
+
+    Attributes:
+        what: The value, such as `server_tls`.
+        outcome: What came of it.
+        needs_restart: Settings that are other ones in these files by now, and are read at the start only.
+    """
+
+    what: str
+    outcome: Outcome
+    needs_restart: tuple[str, ...] = ()
 
 
 def read_file(path: Path) -> bytes:
@@ -57,12 +86,20 @@ class Reloading(Generic[Value]):
         paths: The files.
         load: Makes the value; raises BadFileError where it cannot.
         metrics: Where reloads are counted.
+        fallback: What to use where the files cannot be used from the beginning.
 
     Raises:
         BadFileError: There is no first value.
     """
 
-    def __init__(self, name: str, paths: tuple[Path, ...], load: Callable[[], Value], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        paths: tuple[Path, ...],
+        load: Callable[[], Value],
+        metrics: Metrics,
+        fallback: Value | None = None,
+    ) -> None:
         self._name = name
         self._paths = paths
         self._load = load
@@ -76,7 +113,13 @@ class Reloading(Generic[Value]):
         self._problem = ""
         self._try_again_at = 0.0
         self._seen = self._version()
-        self._value = self._make()
+        try:
+            self._value = self._make()
+        except BadFileError as error:
+            if fallback is None:
+                raise
+            self._value = fallback
+            self._fail(error, changed=True)
 
     def current(self) -> Value:
         """Return the value; the last one where the file system does not answer."""
@@ -89,12 +132,18 @@ class Reloading(Generic[Value]):
             self._tell_hang()
         return self._value
 
-    def look(self) -> None:
+    def look(self) -> Look:
         """Look at the files, however short a while ago that was done."""
+        before = self._value
         self._looked.wait(PATIENCE)  # that look may have come before the change
         with self._lock:
             self._look_again_at = 0.0
-        self.current()
+        value = self.current()
+        if not self._looked.is_set():
+            return Look(self._name, Outcome.NO_ANSWER)
+        if self._problem:
+            return Look(self._name, Outcome.UNUSABLE)
+        return Look(self._name, Outcome.UNCHANGED if value is before else Outcome.READ_AGAIN)
 
     def _begin_look(self, now: float) -> None:
         """Look at the files in a thread of its own: where it hangs nobody waits for it, nor does the process's end."""
@@ -149,14 +198,17 @@ class Reloading(Generic[Value]):
         try:
             self._value = self._make()
         except BadFileError as error:
-            self._try_again_at = time.monotonic() + RETRY_AFTER
-            self._stale.set(1)
-            if changed or str(error) != self._problem:
-                self._problem = str(error)
-                _log.error("%s: %s; the last good one stays in use", self._name, error)
-                self._reloaded["error"].inc()
+            self._fail(error, changed=changed)
         else:
             self._problem = ""
             self._stale.set(0)
             _log.info("%s: read again", self._name)
             self._reloaded["ok"].inc()
+
+    def _fail(self, error: BadFileError, *, changed: bool) -> None:
+        self._try_again_at = time.monotonic() + RETRY_AFTER
+        self._stale.set(1)
+        if changed or str(error) != self._problem:
+            self._problem = str(error)
+            _log.error("%s: %s; the last good one stays in use", self._name, error)
+            self._reloaded["error"].inc()

@@ -25,8 +25,9 @@ from gateway.reliability.byte_budget import ByteBudget
 from gateway.reliability.cache import PageCache
 from gateway.reliability.coalescing import Coalescer
 from gateway.reliability.limiter import ConcurrencyLimiter
-from gateway.server.credential_factory import make_credential
+from gateway.server.credential_factory import make_credential, replace_secrets
 from gateway.settings.model import Auth, Settings
+from gateway.settings.settings_file import Loaded, SettingsFile
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
 
@@ -51,12 +52,17 @@ class Parts:
 
 
 async def open_parts(
-    settings: Settings, metrics: Metrics, on_token: Callable[[bool], Awaitable[None]], stack: AsyncExitStack
+    settings: Settings,
+    loaded: Loaded | None,
+    metrics: Metrics,
+    on_token: Callable[[bool], Awaitable[None]],
+    stack: AsyncExitStack,
 ) -> Parts:
     """Make and connect the parts.
 
     Args:
         settings: What they are made of.
+        loaded: The same as they were loaded; None where there is no file of theirs to read again.
         metrics: Where they count and measure.
         on_token: Told whether there is a token, where it comes from IAM.
         stack: Closes them.
@@ -74,10 +80,15 @@ async def open_parts(
         on_discarded=metrics.discarded.inc,
     )
     await stack.enter_async_context(upstream)
-    credential = make_credential(settings, tls, on_token, metrics)
+    file = SettingsFile(loaded, metrics) if loaded else None
+    own = settings.model_copy(update=dict(file.secrets)) if file else settings
+    credential = make_credential(own, tls, on_token, metrics)
     await stack.enter_async_context(credential)
+    if file:
+        file.use = lambda secrets: replace_secrets(credential, settings.model_copy(update=dict(secrets)), tls)
     policy = make_policy(settings, metrics)
-    return Parts(make_listing(settings, upstream, credential, policy, metrics), policy, (tls, credential))
+    with_files = (tls, credential, *((file,) if file else ()))
+    return Parts(make_listing(settings, upstream, credential, policy, metrics), policy, with_files)
 
 
 def make_listing(

@@ -42,6 +42,24 @@ def make_credential(
             return IamToken(make_iam_client(settings, tls).fetch_token, announce, metrics)
 
 
+def replace_secrets(credential: Credential, settings: Settings, tls: UpstreamTls) -> None:
+    """Have a credential that was made of settings use their secrets from now on.
+
+    Args:
+        credential: The credential.
+        settings: The same settings, with other secrets.
+        tls: How IAM is reached.
+    """
+    match credential:
+        case StaticToken():
+            assert settings.token is not None
+            credential.replace(settings.token.get_secret_value())
+        case AccessKeySigner():
+            credential.replace(_access_key(settings))
+        case IamToken():
+            credential.replace(make_iam_client(settings, tls).fetch_token)
+
+
 def make_iam_client(settings: Settings, tls: UpstreamTls) -> IamClient:
     """Return what asks IAM for tokens."""
     return IamClient(settings.iam_origin, _iam_user(settings), tls)

@@ -13,7 +13,7 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.background import background
-from gateway.files.watch import FileWatch
+from gateway.files.watch import FileWatch, needs_restart, summary
 from gateway.metrics import Family, Metrics
 from gateway.server.composition import circuit_note, open_parts
 from gateway.server.connections import count_connections
@@ -28,6 +28,7 @@ from gateway.server.standing import StandingCalls
 from gateway.server.starting import start_whole
 from gateway.server.tls import AllowedCallers, server_tls
 from gateway.settings.model import Settings
+from gateway.settings.settings_file import Loaded
 from gateway.settings.start_line import start_fields
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.admin import Admin
@@ -51,6 +52,7 @@ class Gateway:
 
     Args:
         settings: What to run.
+        loaded: The same as they were loaded, where there is a file of theirs to read again.
         shares_port: Whether it is one of several processes that listen on the same ports, which are read as one from
             outside: it answers no operators itself.
 
@@ -61,8 +63,9 @@ class Gateway:
         drain_grace: Seconds that calls in flight have to finish after that.
     """
 
-    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
+    def __init__(self, settings: Settings, *, loaded: Loaded | None = None, shares_port: bool = False) -> None:
         self._settings = settings
+        self._loaded = loaded
         self._shares_port = shares_port
         self._metrics = Metrics(alone=not shares_port)
         self._standing = StandingCalls()
@@ -91,7 +94,7 @@ class Gateway:
             stack.enter_context(count_lost_answers(self._metrics))
             tracing = open_tracing(settings.origin)
             stack.push_async_callback(asyncio.to_thread, tracing.close)
-            parts = await open_parts(settings, self._metrics, self._on_token, stack)
+            parts = await open_parts(settings, self._loaded, self._metrics, self._on_token, stack)
             self._policy, self._now = parts.policy, asyncio.get_running_loop().time
             await stack.enter_async_context(background("the heartbeat", self._loop_monitor.run()))
             await self._open_admin(stack)
@@ -166,7 +169,7 @@ class Gateway:
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         if self._settings.admin_listen and not self._shares_port:
             admin = Admin(
-                self._settings.admin_listen,
+                self._settings,
                 self._metrics.registry,
                 problems=self._loop_monitor.problems,
                 not_ready_reasons=self.not_ready_reasons,
@@ -174,9 +177,12 @@ class Gateway:
             )
             self.admin_address = (await stack.enter_async_context(admin)).address
 
-    def look_at_files(self) -> None:
-        """Have certificates, keys and tokens that changed read again now."""
-        self._file_watch.look_now()
+    async def read_files(self) -> None:
+        """Read certificates, keys and secrets again that changed, and log what came of it."""
+        looks = await self._file_watch.look()
+        is_all = not needs_restart(looks) and all(look.outcome.is_good for look in looks)
+        note = "" if self._loaded else "; settings have no file, and are read at the start only"
+        _log.log(logging.INFO if is_all else logging.WARNING, "SIGHUP: %s%s", summary(looks), note)
 
     def counts(self) -> tuple[Family, ...]:
         """Return what was counted and measured."""

@@ -9,7 +9,7 @@ import grpc
 
 from gateway.core.errors import CALLER_NOT_ALLOWED, GatewayError
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import Reloading
+from gateway.files.reloading import Look, Reloading
 from gateway.metrics import Metrics
 from gateway.settings.model import Settings
 
@@ -55,9 +55,9 @@ class ServerTls:
         must_show = self._client_authorities is not None
         return grpc.dynamic_ssl_server_credentials(given, changed, require_client_authentication=must_show)
 
-    def look_at_files(self) -> None:
+    def look_at_files(self) -> tuple[Look, ...]:
         """Read files again that changed; may be called from another thread."""
-        self._configuration.look()
+        return (self._configuration.look(),)
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         pair = read_key_pair(self._certificate, self._key, KeyUse.GRPC)

@@ -51,12 +51,20 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+def config_file(config: Path | None) -> Path | None:
+    """Return the TOML file: that of --config, else that of the variable SWR_GATEWAY_CONFIG, else none."""
+    path = os.environ.get(CONFIG_VARIABLE)
+    return config if config is not None or not path else Path(path)
+
+
+def load_settings(flags: Mapping[str, Any], config: Path | None = None, *, is_start: bool = True) -> Settings:
     """Merge the three sources and check the result.
 
     Args:
         flags: Settings given on the command line, by their names.
         config: The TOML file; the variable SWR_GATEWAY_CONFIG stands in for it.
+        is_start: Whether a gateway is to start with them. Else they are checked each by itself, without the rules
+            between them and without the files that they name.
 
     Raises:
         SettingsError: With every problem that was found.
@@ -71,7 +79,8 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     problems = [*sources.problems, *(f"{sources.places[name]}: {problem}" for name, problem in bad)]
     names = {name for name, value in sources.given.items() if value not in ("", None)}
     unknown = sources.unknown | {name for name, _ in bad}
-    problems += find_contradictions(Given(settings, names, unknown, sources.places))
+    if is_start:
+        problems += find_contradictions(Given(settings, names, unknown, sources.places))
     if problems:
         raise SettingsError(problems)
     return settings
@@ -110,9 +119,8 @@ class _Sources:
 
 
 def _add_file(sources: _Sources, config: Path | None) -> None:
-    place = "--config"
-    if config is None and (path := os.environ.get(CONFIG_VARIABLE)):
-        place, config = CONFIG_VARIABLE, Path(path)
+    place = CONFIG_VARIABLE if config is None else "--config"
+    config = config_file(config)
     if config is None:
         return
     try:

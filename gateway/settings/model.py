@@ -60,7 +60,8 @@ class Settings(BaseModel):
         description="gRPC address: host:port, or unix:/path of 107 bytes at the most; several by comma.",
     )
     admin_listen: Annotated[HttpAddress | None, Unset] = Field(
-        "127.0.0.1:9464", description="HTTP address of /metrics, /livez and /readyz: host:port; empty is off."
+        "127.0.0.1:9464",
+        description="HTTP address of the status page, /metrics, /livez and /readyz: host:port; empty is off.",
     )
     upstream_url: Annotated[Origin | None, Unset] = Field(
         None, description="The upstream: http(s)://host[:port], with no path."

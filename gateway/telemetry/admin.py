@@ -1,4 +1,4 @@
-"""HTTP for operators: /metrics, /livez and /readyz.
+"""HTTP for operators: a page of the state, /metrics, /livez and /readyz.
 
 It runs in threads of its own, so that it can tell that the event loop does not turn any more.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +15,11 @@ from wsgiref.simple_server import make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from gateway.settings.model import Settings
 from gateway.start_errors import ListenError
+from gateway.telemetry import status_page
 from gateway.telemetry.admin_http import AdminHandler, AdminServer, AdminServerV6
+from gateway.telemetry.status import read_status
 
 _METHODS = ("GET", "HEAD")
 
@@ -27,7 +31,7 @@ class Admin:
     """The operators' server, as a context manager.
 
     Args:
-        address: `host:port`.
+        settings: Those of the gateway, with the address.
         registry: What /metrics shows.
         problems: Asks what is wrong for good; /livez answers 503 with it.
         not_ready_reasons: Asks what keeps the gateway from serving; /readyz answers 503 with it.
@@ -38,9 +42,18 @@ class Admin:
     """
 
     def __init__(
-        self, address: str, registry: CollectorRegistry, *, problems: Texts, not_ready_reasons: Texts, notes: Texts
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        *,
+        problems: Texts,
+        not_ready_reasons: Texts,
+        notes: Texts,
     ) -> None:
-        self.address = address
+        self.address = settings.admin_listen or ""
+        self._settings = settings
+        self._registry = registry
+        self._began_at = time.time()
         self._metrics = make_wsgi_app(registry)
         self._problems = problems
         self._not_ready_reasons = not_ready_reasons
@@ -79,6 +92,10 @@ class Admin:
 
     def _page(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
+            case "/":
+                page_of_state = self._status_page().encode()
+                start_response("200 OK", list(status_page.HEADERS))
+                return [page_of_state]
             case "/metrics":
                 page: Iterable[bytes] = self._metrics(environ, start_response)
                 return page
@@ -87,7 +104,12 @@ class Admin:
             case "/readyz":
                 return _verdict(self._not_ready_reasons(), self._notes(), start_response)
             case _:
-                return _text("404 Not Found", "/metrics, /livez, /readyz", start_response)
+                return _text("404 Not Found", "/, /metrics, /livez, /readyz", start_response)
+
+    def _status_page(self) -> str:
+        problems, reasons, notes = self._problems(), self._not_ready_reasons(), self._notes()
+        status = read_status(self._settings, self._registry, self._began_at, problems, reasons, notes)
+        return status_page.render(status)
 
 
 def _verdict(problems: tuple[str, ...], notes: tuple[str, ...], start_response: StartResponse) -> Iterable[bytes]:

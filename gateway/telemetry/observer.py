@@ -78,10 +78,13 @@ class Observer:
         if call.received is not None:
             received.observe(call.received)
         self._metrics.rows.inc(call.rows)
+        is_ours = call.method.startswith(_OURS)
         if error is not None:
             self._metrics.call_failures.labels(call.method, error.cause.reason).inc()
+            if is_ours:
+                self._metrics.last_failure.labels(error.cause.reason).set_to_current_time()
         call.trace.end(code, error.cause.reason if error else "")
-        level = logging.INFO if call.method.startswith(_OURS) else logging.DEBUG
+        level = logging.INFO if is_ours else logging.DEBUG
         self._access_log.write(call, seconds, code, error, caller, level)
 
     def drop(self, method: str) -> None:

@@ -18,14 +18,11 @@ from gateway.reliability.progress import Progress
 from gateway.reliability.timeouts import PatientTimeout
 from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.connections import KeptConnections, lease_connection
-from gateway.upstream.faults import to_gateway_error
+from gateway.upstream.faults import CONNECTING, to_gateway_error
 from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
 
 _log = logging.getLogger(__name__)
-
-# Phases in which an exception's text is the operating system's or the TLS library's, without filter and headers.
-_CONNECTING = ("dns", "connect", "tls")
 
 
 class Answer(NamedTuple):
@@ -125,7 +122,7 @@ class UpstreamClient:
                 return await self._request(target, headers, secrets, progress, attempt)
         except aiohttp.ClientError as error:
             fault = to_gateway_error(error, progress.phase)
-            if fault.phase in _CONNECTING:
+            if fault.phase in CONNECTING:
                 _log.debug("no connection to the upstream (%s): %s", fault.phase, error)
             raise (StaleConnectionError(fault.cause, phase=fault.phase) if lease.is_unheard else fault) from error
         except TimeoutError as error:

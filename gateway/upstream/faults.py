@@ -20,6 +20,9 @@ from gateway.core.errors import (
     GatewayError,
 )
 
+# Phases in which an exception's text is the operating system's or the TLS library's, without filter and headers.
+CONNECTING = ("dns", "connect", "tls")
+
 # Most specific first. An empty phase is the one that the request was in.
 _FAULTS: tuple[tuple[type[aiohttp.ClientError], Cause, str], ...] = (
     (aiohttp.ClientConnectorDNSError, UPSTREAM_UNREACHABLE, "dns"),

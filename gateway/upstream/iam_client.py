@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from http import HTTPStatus
 
@@ -20,9 +21,11 @@ from gateway.core.iam_messages import (
 )
 from gateway.core.status import read_error
 from gateway.upstream.bodies import read_at_most, read_error_body
-from gateway.upstream.faults import to_gateway_error
+from gateway.upstream.faults import CONNECTING, to_gateway_error
 from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
+
+_log = logging.getLogger(__name__)
 
 # It holds a catalog of the cloud's services.
 MAX_BODY_BYTES = 1024 * 1024
@@ -71,7 +74,10 @@ class IamClient:
                     raise self._refusal(response, await read_error_body(response, ends))
                 return await _read_token(response)
         except aiohttp.ClientError as error:
-            raise to_gateway_error(error, phase) from error
+            fault = to_gateway_error(error, phase)
+            if fault.phase in CONNECTING:
+                _log.debug("no connection to IAM (%s): %s", fault.phase, error)
+            raise fault from error
         except TimeoutError as error:
             raise GatewayError(UPSTREAM_TIMEOUT, phase=phase) from error
 

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import Reloading
+from gateway.files.reloading import Look, Reloading
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
 
@@ -39,10 +39,9 @@ class UpstreamTls:
         """Return what aiohttp takes as `ssl`: True is its own default, which trusts the system's authorities."""
         return self._context.current() if self._context else True
 
-    def look_at_files(self) -> None:
+    def look_at_files(self) -> tuple[Look, ...]:
         """Read files again that changed; may be called from another thread."""
-        if self._context:
-            self._context.look()
+        return (self._context.look(),) if self._context else ()
 
     def _load(self) -> ssl.SSLContext:
         context = authorities_context(self._authorities) if self._authorities else ssl.create_default_context()

@@ -62,7 +62,11 @@ class Counts(msgspec.Struct, frozen=True, tag=True):
     asked: bool
 
 
-Told: TypeAlias = Pulse | Counts
+class FilesRead(msgspec.Struct, frozen=True, tag=True):
+    """A worker has read its files again, as far as they changed."""
+
+
+Told: TypeAlias = Pulse | Counts | FilesRead
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -14,7 +14,19 @@ from contextlib import ExitStack
 from gateway.background import begin
 from gateway.metrics import Family
 from gateway.settings.model import Settings
-from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, Told, decode_told, encode, open_pair
+from gateway.settings.settings_file import Loaded
+from gateway.workers.channel import (
+    Channel,
+    Command,
+    Counts,
+    FilesRead,
+    Order,
+    Pulse,
+    Told,
+    decode_told,
+    encode,
+    open_pair,
+)
 
 # Seconds that a worker has to begin to serve, before the gateway goes on without it.
 START_TIMEOUT = 60.0
@@ -39,17 +51,20 @@ class Worker:
         number: Its number.
         process: The process.
         started: Set when it serves.
+        missed_beats: How many times its supervisor has looked since it was last heard of.
     """
 
     def __init__(self, number: int, process: Process, channel: Channel, counted: Counted) -> None:
         self.number = number
         self.process = process
         self.started = asyncio.Event()
+        self.missed_beats = 0
         self._channel = channel
         self._counted = counted
         self._pulse = _STARTING
         self._heard_at = time.monotonic()
         self._asked: deque[asyncio.Future[None]] = deque()
+        self._reading: list[asyncio.Future[None]] = []
         self._listening = begin(f"listening to worker {number}", self._listen())
 
     def tell(self, order: Order, grace: float = 0.0) -> None:
@@ -61,6 +76,12 @@ class Worker:
         self._asked.append(asyncio.get_running_loop().create_future())
         self.tell(Order.COUNT)
         return self._asked[-1]
+
+    def read_files(self) -> asyncio.Future[None]:
+        """Have it read files again that changed; returns what is done when it has."""
+        self._reading.append(asyncio.get_running_loop().create_future())
+        self.tell(Order.READ_FILES)
+        return self._reading[-1]
 
     def not_ready_reasons(self) -> tuple[str, ...]:
         """Return what keeps it from serving."""
@@ -83,12 +104,13 @@ class Worker:
     async def _listen(self) -> None:
         async for message in self._channel:
             self._hear(decode_told(message))
-        for asked in self._asked:
+        for asked in (*self._asked, *self._reading):
             asked.set_result(None)
         await self._channel.close()
 
     def _hear(self, told: Told) -> None:
         self._heard_at = time.monotonic()
+        self.missed_beats = 0
         match told:
             case Pulse():
                 self._pulse = told
@@ -97,14 +119,19 @@ class Worker:
                 self._counted(self.number, told.families)
                 if told.asked:
                     self._asked.popleft().set_result(None)
+            case FilesRead():
+                for reading in self._reading:
+                    reading.set_result(None)
+                self._reading.clear()
 
 
-async def start_worker(number: int, settings: Settings, counted: Counted) -> Worker:
+async def start_worker(number: int, settings: Settings, loaded: Loaded | None, counted: Counted) -> Worker:
     """Start a worker.
 
     Args:
         number: Counts from 1.
         settings: What it shall serve.
+        loaded: The same as they were loaded, where there is a file of theirs to read again.
         counted: Told its number and what it has counted, now and then.
 
     Raises:
@@ -121,7 +148,7 @@ async def start_worker(number: int, settings: Settings, counted: Counted) -> Wor
         theirs.close()
         ends.pop_all()
     channel = await Channel.open(ours)
-    channel.send(pickle.dumps(settings))
+    channel.send(pickle.dumps((settings, loaded)))
     return Worker(number, process, channel, counted)
 
 

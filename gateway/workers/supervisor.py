@@ -17,12 +17,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from gateway.background import begin
 from gateway.metrics import supervisor_families
 from gateway.settings.model import Settings
+from gateway.settings.settings_file import Loaded
 from gateway.settings.start_line import start_fields
 from gateway.start_errors import WorkerError
 from gateway.telemetry.admin import Admin
 from gateway.telemetry.loop_monitor import DEAD_AFTER
 from gateway.workers.channel import Order
 from gateway.workers.counts import Totals
+from gateway.workers.hanging import kill_hanging
 from gateway.workers.ports import SharedPorts
 from gateway.workers.process import STOP_TIMEOUT, Worker, start_worker, starts, stop_now
 
@@ -34,6 +36,8 @@ MAX_DELAY = 30.0
 LASTED = 60.0
 # Seconds that workers have to tell what they have counted; what they told before is shown of those that do not.
 COUNT_TIMEOUT = 3.0
+# Seconds that they have to read their files again; whoever does not answer does it later, or is replaced.
+READ_TIMEOUT = 10.0
 
 
 class Supervisor:
@@ -41,13 +45,15 @@ class Supervisor:
 
     Args:
         settings: What to run.
+        loaded: The same as they were loaded, where there is a file of theirs to read again.
 
     Attributes:
         addresses: What the workers listen on, with the ports that were chosen for `:0`. Known inside the context.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, loaded: Loaded | None = None) -> None:
         self._settings = settings
+        self._loaded = loaded
         self._workers: dict[int, Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -72,8 +78,8 @@ class Supervisor:
             for number in range(2, self._settings.workers + 1):
                 await self._start(number)
             self._keepers = [
-                begin(f"the replacement of worker {number}", self._keep(worker))
-                for number, worker in self._workers.items()
+                begin("the end of workers that hang", kill_hanging(self._known)),
+                *(begin(f"the replacement of worker {one.number}", self._keep(one)) for one in self._known()),
             ]
             await asyncio.gather(*map(starts, self._workers.values()))
             self._resources = stack.pop_all()
@@ -95,10 +101,10 @@ class Supervisor:
         finally:
             await self._resources.aclose()
 
-    def look_at_files(self) -> None:
-        """Have all workers read certificates, keys and tokens again that changed."""
-        for worker in self._workers.values():
-            worker.tell(Order.READ_FILES)
+    async def read_files(self) -> None:
+        """Have all workers read certificates, keys and secrets again that changed, and wait until they have."""
+        if reading := [worker.read_files() for worker in self._known()]:
+            await asyncio.wait(reading, timeout=READ_TIMEOUT)
 
     async def _drain(self) -> None:
         """Drain one worker after the other: while one does, those behind it take new calls.
@@ -169,7 +175,7 @@ class Supervisor:
 
     async def _start(self, number: int) -> Worker:
         settings = self._settings.model_copy(update={"listen": self.addresses})
-        worker = self._workers[number] = await start_worker(number, settings, self._totals.update)
+        worker = self._workers[number] = await start_worker(number, settings, self._loaded, self._totals.update)
         return worker
 
     def _forget(self, worker: Worker) -> None:
@@ -189,7 +195,7 @@ class Supervisor:
         if not self._settings.admin_listen:
             return ""
         admin = Admin(
-            self._settings.admin_listen,
+            self._settings,
             registry,
             problems=self._problems,
             not_ready_reasons=self._not_ready_reasons,

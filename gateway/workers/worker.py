@@ -7,6 +7,7 @@ a command line would show them to everyone who can list processes.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import itertools
 import pickle
@@ -22,10 +23,22 @@ from gateway.background import background
 from gateway.logs import configure_logging
 from gateway.server.gateway import Gateway
 from gateway.settings.model import Settings
+from gateway.settings.settings_file import Loaded
 from gateway.start_errors import StartError
 from gateway.stderr import queue_stderr
 from gateway.telemetry.loop_monitor import BEAT
-from gateway.workers.channel import Channel, Command, Counts, Order, Pulse, decode_command, encode, read_first
+from gateway.workers.channel import (
+    Channel,
+    Command,
+    Counts,
+    FilesRead,
+    Order,
+    Pulse,
+    decode_command,
+    encode,
+    read_first,
+)
+from gateway.workers.hanging import WHERE
 
 # How often it tells what it counted without being asked: what was counted since then is lost with a process that is
 # killed.
@@ -37,13 +50,17 @@ def main(number: int, descriptor: int) -> None:
     # A terminal sends them to all processes; they are the supervisor's.
     for number_of in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number_of, signal.SIG_IGN)
+    if sys.__stderr__ is not None:
+        faulthandler.register(WHERE, sys.__stderr__)
     end = socket.socket(fileno=descriptor)
-    settings: Settings = pickle.loads(read_first(end))  # noqa: S301 - of our own supervisor
+    settings: Settings
+    loaded: Loaded | None
+    settings, loaded = pickle.loads(read_first(end))  # noqa: S301 - of our own supervisor
     keep_freed_memory()
     queue_stderr()
     configure_logging(settings.log_level, settings.log_format, worker=number)
     try:
-        asyncio.run(_work(settings, end))
+        asyncio.run(_work(settings, loaded, end))
     except StartError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
@@ -51,10 +68,10 @@ def main(number: int, descriptor: int) -> None:
         sys.exit(1)
 
 
-async def _work(settings: Settings, end: socket.socket) -> None:
+async def _work(settings: Settings, loaded: Loaded | None, end: socket.socket) -> None:
     channel = await Channel.open(end)
     try:
-        await _Work(settings, channel).work()
+        await _Work(Gateway(settings, loaded=loaded, shares_port=True), channel).work()
     finally:
         await channel.close()
 
@@ -62,10 +79,10 @@ async def _work(settings: Settings, end: socket.socket) -> None:
 class _Work:
     """A gateway that does as its supervisor says."""
 
-    def __init__(self, settings: Settings, channel: Channel) -> None:
-        self._gateway = Gateway(settings, shares_port=True)
+    def __init__(self, gateway: Gateway, channel: Channel) -> None:
+        self._gateway = gateway
         self._channel = channel
-        self._stop, self._hide = asyncio.Event(), asyncio.Event()
+        self._stop, self._hide, self._read = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._working = asyncio.current_task()
 
     async def work(self) -> None:
@@ -76,6 +93,7 @@ class _Work:
             await stack.enter_async_context(background("orders of the supervisor", self._obey()))
             await stack.enter_async_context(background("reports to the supervisor", self._tell()))
             await stack.enter_async_context(background("saying NOT_SERVING", self._hide_when_told()))
+            await stack.enter_async_context(background("reading files again", self._read_when_told()))
             await self._stop.wait()
         self._count(asked=False)
 
@@ -88,7 +106,7 @@ class _Work:
         gateway = self._gateway
         match command.order:
             case Order.READ_FILES:
-                gateway.look_at_files()
+                self._read.set()
             case Order.COUNT:
                 self._count(asked=True)
             case Order.HIDE:
@@ -117,6 +135,13 @@ class _Work:
     async def _hide_when_told(self) -> None:
         await self._hide.wait()
         await self._gateway.hide()
+
+    async def _read_when_told(self) -> None:
+        while True:
+            await self._read.wait()
+            self._read.clear()
+            await self._gateway.read_files()
+            self._channel.send(encode(FilesRead()))
 
 
 if __name__ == "__main__":
