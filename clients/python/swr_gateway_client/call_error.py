@@ -101,8 +101,8 @@ def closed_under_call() -> CallError:
 def to_call_error(error: Failed) -> CallError:
     """Read a failed call. Details that are missing or broken leave their attributes empty."""
     failure = CallError(error.code(), error.details() or "")
-    # A tuple of pairs, or a mapping that iterates over pairs, which dict() alone could not read in grpcio 1.62.
-    trailers: dict[str, str | bytes] = dict(iter(cast(Any, error.trailing_metadata()) or ()))
+    # A tuple of pairs, or a mapping of grpcio's own; the stubs have neither as what dict() takes.
+    trailers: dict[str, str | bytes] = dict(cast(Any, error.trailing_metadata()) or ())
     # Where room in the trailers is short, the detail that holds the id is the first one that the gateway drops.
     failure.request_id = str(trailers.get(_REQUEST_ID, ""))
     details = list(_read_details(failure, trailers))
