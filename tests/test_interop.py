@@ -43,31 +43,28 @@ async def counting(_: Stage) -> str:
     return "2 of 3"
 
 
-@pytest.mark.parametrize(
-    ("case", "seen", "remark"),
-    [
-        pytest.param(Case("a", "", rejecting), "wrong", "the number of requests is 1 and not 7", id="wrong"),
-        pytest.param(Case("a", "", failing), "wrong", "LookupError: no such thing", id="it breaks down"),
-        pytest.param(Case("a", "", counting, "3 of 3"), "2 of 3", "'2 of 3' was seen, and .*", id="not as expected"),
-    ],
+BROKEN = Client("broken", "Python", "python", module="clients.interop.no_such_driver")
+WRONG = (
+    (PYTHON, Case("a", "", rejecting), "wrong", "the number of requests is 1 and not 7"),
+    (PYTHON, Case("a", "", failing), "wrong", "LookupError: no such thing"),
+    (PYTHON, Case("a", "", counting, "3 of 3"), "2 of 3", "'2 of 3' was seen, and '3 of 3' expected"),
+    (
+        BROKEN,
+        Case("a", "", rejecting),
+        "ended",
+        "the driver ended and said:\n.* No module named .*no_such_driver",
+    ),
 )
-async def test_what_is_wrong_is_told(case: Case, seen: str, remark: str, tmp_path: Path) -> None:
-    async with world(tmp_path) as around:
-        played = await play(case, PYTHON, around)
-    assert played.verdict is Verdict.FAILED
-    assert played.seen == seen
-    assert re.fullmatch(remark, played.remark)
-    outcomes = {PYTHON.name: {"a": played}}
-    assert as_text([case], outcomes).splitlines()[-1] == f"wrong: a, grpcio: {played.remark}"
 
 
-async def test_a_driver_that_ends_is_quoted(tmp_path: Path) -> None:
-    broken = Client("broken", "Python", "python", module="clients.interop.no_such_driver")
+async def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     async with world(tmp_path) as around:
-        played = await play(CASES["empty_unary"], broken, around)
-    assert played.verdict is Verdict.FAILED
-    assert played.seen == "ended"
-    assert "No module named clients.interop.no_such_driver" in played.remark
+        for client, case, seen, remark in WRONG:
+            played = await play(case, client, around)
+            assert (played.seen, played.verdict) == (seen, Verdict.FAILED)
+            assert re.fullmatch(remark, played.remark)
+            last_lines = as_text([case], {client.name: {"a": played}}).splitlines()[1:]
+            assert "\n".join(last_lines).endswith(f"wrong: a, {client.name}: {played.remark}")
 
 
 def test_a_client_that_differs_by_its_nature_has_the_reason_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

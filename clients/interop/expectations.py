@@ -22,7 +22,7 @@ DIFFERENCES: Mapping[tuple[str, str], Difference] = {
     ("large_page", "tonic"): ("OUT_OF_RANGE", "Its limit of 4 MiB has a code of its own."),
     ("timeout_on_sleeping_server", "tonic"): (
         "CANCELLED|DEADLINE_EXCEEDED",
-        "So it calls its own time-out; the gateway's word may come first.",
+        "It calls its own time-out CANCELLED; DEADLINE_EXCEEDED is the gateway's, where that comes first.",
     ),
     ("too_much_metadata", "grpc-go"): ("INTERNAL", _KNOWS),
     ("too_much_metadata", "connect-go"): ("UNAVAILABLE", _KNOWS),
