@@ -7,6 +7,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, str]] = {
     ("large_page", "grpcio"): ("OK", "grpcio's own limit is 4 MiB; the client in Python has lifted it."),
     ("large_page", "connect-go"): ("OK", "It has no limit of its own: `connect.WithReadMaxBytes` sets one."),
     ("too_much_metadata", "grpc-go"): ("INTERNAL", "It knows the server's limit, and does not send the call."),
+    ("too_much_metadata", "grpc-java"): ("INTERNAL", "Netty knows the server's limit, and does not send the call."),
     ("too_much_metadata", "connect-go"): (
         "UNAVAILABLE",
         "net/http knows the server's limit, and does not send the call; UNAVAILABLE looks as if a retry could help.",

@@ -18,8 +18,7 @@ LIST, PAGE_SIZE, HELD = 3000, 100, 1000
 
 @case("A call that is cancelled is CANCELLED, and the gateway hangs up on the upstream")
 async def cancel_after_begin(stage: Stage) -> str:
-    stage.upstream.play((Act.STALL,))
-    await stage.connect()
+    await _stalling(stage)
     must_end(await stage.list_repos(cancel_after_ms=1000), "CANCELLED")
     await _idle(stage)
     return OK
@@ -41,12 +40,19 @@ async def cancel_after_first_response(stage: Stage) -> str:
 
 @case("A call whose deadline passes is DEADLINE_EXCEEDED, and the gateway hangs up on the upstream")
 async def timeout_on_sleeping_server(stage: Stage) -> str:
-    stage.upstream.play((Act.STALL,))
-    await stage.connect()
+    await _stalling(stage)
     result = await stage.list_repos(timeout_ms=1000)
     await _idle(stage)
     must_end(result, "DEADLINE_EXCEEDED")
     return OK
+
+
+async def _stalling(stage: Stage) -> None:
+    """Connect, make the first call, which takes seconds in a JVM that has just started, and have the upstream stall."""
+    await stage.connect()
+    must_end(await stage.list_repos(), "OK")
+    stage.world.reset()
+    stage.upstream.play((Act.STALL,))
 
 
 async def _idle(stage: Stage) -> None:
