@@ -182,10 +182,6 @@ async def test_a_connection_carries_so_many_calls_at_once(serve: Serve) -> None:
         assert (frame.kind, frame.payload) == (Kind.RST_STREAM, REFUSED_STREAM.to_bytes(4, "big"))
 
 
-def test_the_age_is_five_minutes_unless_said_otherwise() -> None:
-    assert dict(server_options(Settings(), shares_port=False))[AGE] == 300_000
-
-
 def test_by_default_connections_live_on() -> None:
     assert AGE not in dict(server_options(Settings(), shares_port=False))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import clients.interop.cases  # noqa: F401 - registers them
-from clients.interop import ROOT
+from clients.interop import playing
 from clients.interop.__main__ import at_hand, choose
 from clients.interop.case import CASES, OK, Case, Verdict, same
 from clients.interop.expectations import DIFFERENCES
@@ -66,12 +66,13 @@ async def test_a_driver_that_ends_is_quoted(tmp_path: Path) -> None:
     async with world(tmp_path) as around:
         played = await play(CASES["empty_unary"], broken, around)
     assert played.verdict is Verdict.FAILED
+    assert played.seen == "ended"
     assert "No module named clients.interop.no_such_driver" in played.remark
 
 
 def test_a_client_that_differs_by_its_nature_has_the_reason_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case("a", "What is done.", counting, "3 of 3")
-    monkeypatch.setitem(DIFFERENCES, ("a", PYTHON.name), (r"\d of 3", "It is slow."))
+    monkeypatch.setattr(playing, "DIFFERENCES", {("a", PYTHON.name): (r"\d of 3", "It is slow.")})
     played = judge(case, PYTHON, "2 of 3")
     assert played.verdict is Verdict.DIFFERS
     page = as_markdown([case], [PYTHON], {PYTHON.name: {"a": played}})
@@ -102,10 +103,3 @@ def test_every_driver_has_a_client_of_which_the_version_is_known() -> None:
     drivers = {path.parent.name for path in CLIENTS_FOLDER.glob("*/interop") if path.is_file()}
     assert drivers <= {client.folder for client in CLIENTS}
     assert all(client.version for client in CLIENTS if client.is_here)
-
-
-def test_clients_have_the_published_service_config() -> None:
-    published = (ROOT / "docs" / "service-config.json").read_text()
-    copies = [path for depth in ("*", "*/*") for path in CLIENTS_FOLDER.glob(f"{depth}/service[-_]config.json")]
-    assert copies
-    assert {str(path) for path in copies if path.read_text() != published} == set()

@@ -6,14 +6,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from clients.interop.case import LIMIT, Case, Played, Verdict, WrongError
-from clients.interop.driver import Driver, UnsupportedError, driving
+from clients.interop.driver import Driver, DriverError, UnsupportedError, driving
 from clients.interop.expectations import DIFFERENCES
 from clients.interop.registry import Client
 from clients.interop.stage import Stage
 from clients.interop.world import World, world
+
+# What is seen of a client whose process does not survive.
+ENDED = "ended"
 
 # Clients that play at the same time.
 AT_ONCE = 2
@@ -45,6 +49,9 @@ async def play(case: Case, client: Client, around: World) -> Played:
     try:
         async with asyncio.timeout(LIMIT), _stage(client, around) as stage:
             return judge(case, client, await case.play(stage))
+    except DriverError as error:
+        ended = judge(case, client, ENDED)
+        return ended if ended.verdict is not Verdict.FAILED else replace(ended, remark=str(error))
     except UnsupportedError as reason:
         return Played("-", Verdict.UNSUPPORTED, str(reason))
     except WrongError as wrong:
