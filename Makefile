@@ -175,7 +175,10 @@ chart-check: install .venv-deploy/.installed .tools/bin/helm ## Have Helm's own 
 	cd deploy/check/chart && GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly go install tool
 	@touch $@
 
+alerts-check: install .venv-deploy/.installed ## Have a real Prometheus scrape gateways under faults: each alert fires and clears, each panel shows something (4 minutes of a machine that does nothing else)
+	@$(BIN)/python -m deploy.alerts $(ARGS)
+
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check chart-check clean
+.PHONY: help install demo run test coverage test-quick mutants lint types format protos check-protos bench chaos bench-peers profile lock deploy-check chart-check alerts-check clean
