@@ -207,14 +207,26 @@ deploy-check: install .venv-deploy/.installed .tools/bin/.installed ## Read all 
 	@.venv-deploy/bin/python $(INSTALL) -r $<
 	@touch $@
 
-# kustomize, kubeconform and the types that manifests are read into, at the versions and hashes of go.mod and go.sum.
-.tools/bin/.installed: deploy/check/types/go.mod deploy/check/types/go.sum deploy/check/types/main.go
-	@command -v go >/dev/null || { echo 'error: make deploy-check needs Go, at the version of $<'; exit 1; }
+# kustomize, kubeconform, the types that manifests are read into and what renders the chart, at the versions and hashes of
+# go.mod and go.sum.
+.tools/bin/.installed: $(wildcard deploy/check/types/* deploy/check/chart/*)
+	@command -v go >/dev/null || { echo 'error: make deploy-check needs Go, at the version of deploy/check/types/go.mod'; exit 1; }
 	@mkdir -p $(@D)
 	cd deploy/check/types && GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly go install tool .
+	cd deploy/check/chart && GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly go install .
 	@touch $@
+
+chart-check: install .venv-deploy/.installed .tools/bin/helm ## Have Helm's own command read the chart (needs Go; 6 minutes on one core the first time)
+	@.venv-deploy/bin/python -m deploy.check.helm
+
+.tools/bin/helm: deploy/check/chart/go.mod deploy/check/chart/go.sum .tools/bin/.installed
+	cd deploy/check/chart && GOBIN='$(abspath $(@D))' GOFLAGS=-mod=readonly go install tool
+	@touch $@
+
+alerts-check: install .venv-deploy/.installed ## Have a real Prometheus scrape gateways under faults: each alert fires and clears, each panel shows something (4 minutes of a machine that does nothing else)
+	@$(BIN)/python -m deploy.alerts $(ARGS)
 
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools $(WEB)/node_modules $(WEB)/dist $(WEB)/src/gen .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile demo-web test-web lock deploy-check clean
+.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile demo-web test-web lock deploy-check chart-check alerts-check clean

@@ -19,7 +19,7 @@ from gateway import __version__
 from gateway.server.health import SERVICES
 from gateway.settings.durations import read_duration
 from gateway.settings.load import CONFIG_VARIABLE
-from gateway.settings.model import Settings
+from gateway.settings.model import SECRETS, Settings
 from gateway.settings.names import variable
 from gateway.telemetry.loop_monitor import DEAD_AFTER
 
@@ -121,6 +121,12 @@ def test_every_variable_is_a_setting() -> None:
     named = {name for text in texts for name in re.findall(r"\bSWR_GATEWAY_[A-Z][A-Z_]*\b", text)}
     assert len(named) > 10
     assert named <= known
+
+
+def test_the_chart_knows_all_settings_and_takes_no_secret() -> None:
+    schema = json.loads((DEPLOY / "chart" / "values.schema.json").read_text(encoding="utf-8"))
+    known = schema["properties"]["settings"]["propertyNames"]["enum"]
+    assert known == sorted(name.upper() for name in Settings.model_fields.keys() - SECRETS)
 
 
 def test_files_in_settings_come_from_mounted_secrets() -> None:
@@ -258,9 +264,30 @@ def test_the_pod_has_no_rights() -> None:
     assert f"\nUSER {user}:{POD['securityContext']['runAsGroup']}\n" in DOCKERFILE
 
 
+def test_the_certificate_is_for_the_services_and_renewed_before_anyone_is_woken() -> None:
+    [certificate] = of_kind("Certificate")
+    services = {service["metadata"]["name"] for service in of_kind("Service")} - {"swr-gateway-admin"}
+    assert {name.split(".")[0] for name in certificate["spec"]["dnsNames"]} == services
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in POD["volumes"]}
+    assert certificate["spec"]["secretName"] == secrets["tls"]
+    # docs/alerts.md: SwrGatewayCertificateEnds
+    assert read_duration(certificate["spec"]["renewBefore"]) > 14 * 86400
+
+
+def test_a_route_leads_to_what_the_gateway_serves() -> None:
+    [route] = of_kind("GRPCRoute")
+    [rule] = route["spec"]["rules"]
+    assert {match["method"]["service"] for match in rule["matches"]} == {SERVICES[1], "grpc.health.v1.Health"}
+    [policy] = of_kind("BackendTLSPolicy")
+    [certificate] = of_kind("Certificate")
+    assert policy["spec"]["validation"]["hostname"] in certificate["spec"]["dnsNames"]
+
+
 def test_the_image_is_the_version_and_starts_the_gateway() -> None:
     [kustomization] = documents(DEPLOY / "base" / "kustomization.yaml")
     assert kustomization["images"] == [{"name": CONTAINER["image"], "newTag": __version__}]
+    [chart] = documents(DEPLOY / "chart" / "Chart.yaml")
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     instructions = dict(re.findall(r"(?m)^(ENTRYPOINT|CMD|STOPSIGNAL) (.+)$", DOCKERFILE))
     assert json.loads(instructions["ENTRYPOINT"]) + json.loads(instructions["CMD"]) == ["swr-gateway", "serve"]
     assert instructions["STOPSIGNAL"] == "SIGTERM"

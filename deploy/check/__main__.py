@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 
+from deploy.check.charts import check_chart
 from deploy.check.envoy import check_envoy
 from deploy.check.image import check_image
 from deploy.check.manifests import check_manifests
@@ -13,7 +14,7 @@ from deploy.check.prometheus import check_rules
 from deploy.check.tools import WrongError
 from deploy.check.units import check_units
 
-CHECKS = (check_manifests, check_rules, check_envoy, check_units, check_image)
+CHECKS = (check_manifests, check_chart, check_rules, check_envoy, check_units, check_image)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -22,6 +23,11 @@ from deploy.check.tools import DEPLOY_VENV, ENVIRONMENT, ROOT, WrongError, run
 DOCKERFILE = ROOT / "Dockerfile"
 PATIENCE = 60.0
 
+# As a container: nothing of the file system can be written, and the user is the image's, without any rights. Ends with
+# the command itself, in the same process.
+CONTAINED = ("unshare", "--mount", "--propagation=private", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh")
+NO_RIGHTS = ("--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
+
 
 def check_image() -> Iterator[str]:
     """Lint the Dockerfile, do what its first stage does, and start what its last stage starts."""
@@ -29,6 +35,7 @@ def check_image() -> Iterator[str]:
     yield "hadolint: Dockerfile"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        work.chmod(0o755)
         context = work / "source"
         _copy(context)
         installed = work / "opt"
@@ -45,8 +52,26 @@ def check_image() -> Iterator[str]:
         if not program.exists():
             raise WrongError(f"ENTRYPOINT: there is no {program.name} in what is installed")
         yield f"the Dockerfile's first stage, from its own context: {run(program, '--version').strip()}"
-        check_page(_metrics_of(program))
-        yield "its ENTRYPOINT and CMD serve; a call through them; promtool check metrics: /metrics"
+        contained, how = _container()
+        check_page(_metrics_of(program, contained))
+        yield f"its ENTRYPOINT and CMD serve {how}; a call through them; promtool check metrics: /metrics"
+
+
+def _container() -> tuple[tuple[str, ...], str]:
+    """Return what a command is put behind, to run as in a container, and how that is; only root can.
+
+    Raises:
+        WrongError: Something can be written there, or the user has a right.
+    """
+    if os.geteuid() != 0:
+        return (), "(not as USER on a read-only root, which takes root here)"
+    [user] = re.findall(r"(?m)^USER (\d+:\d+)$", DOCKERFILE.read_text(encoding="utf-8"))
+    uid, gid = user.split(":")
+    contained = (*CONTAINED, "setpriv", f"--reuid={uid}", f"--regid={gid}", *NO_RIGHTS)
+    said = run(*contained, "sh", "-c", "id -u; grep CapEff /proc/self/status; touch /tmp/x || touch /x || true")
+    if [uid, "CapEff:", 16 * "0"] != said.split()[:3] or said.count("Read-only file system") != 2:
+        raise WrongError(f"this is not how a container runs: {said}")
+    return contained, f"as USER {user} without rights, on a read-only root"
 
 
 def _instruction(name: str, index: int = -1) -> list[str]:
@@ -73,12 +98,12 @@ def _copy(context: Path) -> None:
                 shutil.copy2(ROOT / source, place)
 
 
-def _metrics_of(program: Path) -> str:
+def _metrics_of(program: Path, contained: tuple[str, ...]) -> str:
     """Start an upstream and the gateway, call it once, and return its page of metrics."""
     simulate = (program, "simulate", "--listen", "127.0.0.1:0")
     with _started(simulate, r"http://127\.0\.0\.1:\d+") as upstream:
         options = ("--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--auth=none", f"--upstream-url={upstream}")
-        serve: tuple[str | Path, ...] = (program, *_instruction("CMD"), *options)
+        serve: tuple[str | Path, ...] = (*contained, program, *_instruction("CMD"), *options)
         with _started(serve, r"serving on (?:.+), operators on [\d.:]+") as said:
             target, admin = re.findall(r" on ([\d.:]+)", said)
             run(program, "list", "--target", target, "--offset", "0", "--limit", "10")
@@ -95,7 +120,7 @@ def _started(command: Sequence[str | Path], announcement: str) -> Iterator[str]:
         yield _wait_for(process.stdout, announcement)
         process.terminate()
         if code := process.wait(PATIENCE):
-            raise WrongError(f"{command[1]} exits with {code} on SIGTERM")
+            raise WrongError(f"{shlex.join(map(str, command))} exits with {code} on SIGTERM")
     finally:
         process.kill()
         process.communicate()

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy.check.schemas import KUBERNETES, istio_version, make_schemas
-from deploy.check.tools import BIN, DEPLOY, DEPLOY_VENV, TOOLS, WrongError, refusal, run
+from deploy.check.kustomizations import all_of_them, build
+from deploy.check.schemas import versions
+from deploy.check.tools import BIN, DEPLOY, DEPLOY_VENV, WrongError, refusal, run
+from deploy.check.validation import ONLY_TYPES, conforms, kubeconform
 
 # One field of each kind, to be misspelt.
 FIELDS = {
     "AuthorizationPolicy": "spec.rules.0.to.0.operation.paths",
+    "BackendTLSPolicy": "spec.validation.hostname",
+    "Certificate": "spec.issuerRef.kind",
     "ConfigMap": "data",
     "Deployment": "spec.template.spec.containers.0.securityContext.readOnlyRootFilesystem",
     "DestinationRule": "spec.trafficPolicy.outlierDetection.maxEjectionPercent",
+    "GRPCRoute": "spec.rules.0.backendRefs",
     "HorizontalPodAutoscaler": "spec.behavior.scaleDown.stabilizationWindowSeconds",
     "Namespace": "metadata.labels",
     "NetworkPolicy": "spec.ingress.0.from.0.namespaceSelector",
@@ -33,66 +34,36 @@ FIELDS = {
     "VirtualService": "spec.http.0.retries.retryOn",
 }
 
-# Their definitions are published as Go types only.
-ONLY_TYPES = "PrometheusRule,ServiceMonitor"
-
 
 def check_manifests() -> Iterator[str]:
     """Lint, build and check all manifests, and misspell a field of each kind."""
     run(DEPLOY_VENV / "yamllint", "--strict", "--config-file", DEPLOY / "check" / "yamllint.yaml", DEPLOY)
     yield "yamllint: all YAML files"
 
-    conform = (
-        BIN / "kubeconform",
-        "-strict",
-        "-skip",
-        ONLY_TYPES,
-        "-schema-location",
-        f"{make_schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-    )
     documents: list[Any] = []
-    for name, folder in _kustomizations():
-        rendered = run(BIN / "kustomize", "build", folder)
+    for name, folder in all_of_them():
+        rendered = build(folder)
         documents = [document for document in yaml.safe_load_all(rendered) if document]
-        run(*conform, text=rendered)
-        run(BIN / "types", text=rendered)
+        conforms(rendered)
         yield f"kustomize, kubeconform -strict, Go types: {name}, {len(documents)} objects"
 
     kinds = {document["kind"]: document for document in documents}
     if unproven := kinds.keys() ^ FIELDS.keys():
         raise WrongError(f"manifests.FIELDS and what is shipped differ: {', '.join(sorted(unproven))}")
     for kind, field in FIELDS.items():
-        _prove(conform, kinds[kind], field)
-    versions = f"Kubernetes {KUBERNETES}, Istio {istio_version()}"
-    yield f"a misspelt field of each kind is found, and one in a wrong case ({versions}): {', '.join(sorted(kinds))}"
+        _prove(kinds[kind], field)
+    yield f"a misspelt field of each kind is found, and one in a wrong case ({versions()}): {', '.join(sorted(kinds))}"
 
 
-def _kustomizations() -> Iterator[tuple[str, Path]]:
-    """Yield base, the overlays, and at last all components on one base."""
-    for path in (DEPLOY / "base", *sorted((DEPLOY / "overlays").iterdir())):
-        yield str(path.relative_to(DEPLOY.parent)), path
-    together = TOOLS / "all-components"
-    shutil.rmtree(together, ignore_errors=True)
-    together.mkdir(parents=True)
-    relative = partial(os.path.relpath, start=together)
-    kustomization = {
-        "namespace": "swr-gateway",
-        "resources": [relative(DEPLOY / "base")],
-        "components": [relative(path) for path in sorted((DEPLOY / "components").iterdir())],
-    }
-    (together / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-    yield "all components together", together
-
-
-def _prove(conform: tuple[str | Path, ...], document: Any, field: str) -> None:
+def _prove(document: Any, field: str) -> None:
     kind = document["kind"]
     name = field.rpartition(".")[2]
     # The second is what readers of JSON that do not mind the case of letters let pass.
     for wrong in (f"{name}x", name[0].upper() + name[1:]):
         text = yaml.safe_dump(_renamed(document, field, wrong))
-        if kind not in ONLY_TYPES.split(","):
-            _expect(wrong, refusal(*conform, text=text), kind)
-        if "istio.io" in document["apiVersion"] or kind in ONLY_TYPES.split(","):
+        if kind not in ONLY_TYPES:
+            _expect(wrong, refusal(*kubeconform(), text=text), kind)
+        if "istio.io" in document["apiVersion"] or kind in ONLY_TYPES:
             _expect(wrong, refusal(BIN / "types", text=text), kind)
 
 

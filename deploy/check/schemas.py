@@ -1,4 +1,4 @@
-"""JSON schemas for kubeconform: of Kubernetes, and of Istio's own kinds."""
+"""JSON schemas for kubeconform: of Kubernetes, and of the kinds that Istio, cert-manager and the Gateway API define."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from deploy.check.tools import DEPLOY, TOOLS, WrongError, run
 
 KUBERNETES = "v1.37.0"
 ISTIO = "istio.io/api"
+# Go modules of types/go.mod that hold definitions of kinds, and where.
+DEFINITIONS = {
+    ISTIO: "kubernetes/customresourcedefinitions.gen.yaml",
+    "github.com/cert-manager/cert-manager": "deploy/crds/cert-manager.io_certificates.yaml",
+    "sigs.k8s.io/gateway-api": "config/crd/standard/*_*s.yaml",
+}
 
 
 def make_schemas() -> Path:
@@ -24,14 +30,19 @@ def make_schemas() -> Path:
     folder.mkdir(parents=True)
     for path in _kubernetes().glob("*.json"):
         (folder / path.name).write_text(_local(path.read_text(encoding="utf-8")), encoding="utf-8")
-    for name, schema in _istio().items():
+    for name, schema in _defined().items():
         (folder / name).write_text(json.dumps(schema), encoding="utf-8")
     return folder
 
 
-def istio_version() -> str:
-    """Return the version of Istio's API that types/go.mod pins."""
-    return run("go", "list", "-m", "-f", "{{.Version}}", ISTIO, folder=DEPLOY / "check" / "types").strip()
+def versions() -> str:
+    """Return whose definitions are taken, and of which version."""
+    found = ", ".join(f"{module} {_of_module(module, 'Version')}" for module in DEFINITIONS)
+    return f"Kubernetes {KUBERNETES}, {found}"
+
+
+def _of_module(module: str, what: str) -> str:
+    return run("go", "list", "-m", "-f", f"{{{{.{what}}}}}", module, folder=DEPLOY / "check" / "types").strip()
 
 
 def _kubernetes() -> Path:
@@ -49,11 +60,13 @@ def _local(text: str) -> str:
     return re.sub(r'"/api/(_definitions\.json)', r'"\1', json.dumps(schema))
 
 
-def _istio() -> dict[str, Any]:
-    module = run("go", "list", "-m", "-f", "{{.Dir}}", ISTIO, folder=DEPLOY / "check" / "types").strip()
-    text = (Path(module) / "kubernetes" / "customresourcedefinitions.gen.yaml").read_text(encoding="utf-8")
+def _defined() -> dict[str, Any]:
+    files = [path for module, pattern in DEFINITIONS.items() for path in Path(_of_module(module, "Dir")).glob(pattern)]
+    documents = [one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
     schemas = {}
-    for definition in yaml.safe_load_all(text):
+    for definition in documents:
+        if definition is None or definition["kind"] != "CustomResourceDefinition":
+            continue
         spec = definition["spec"]
         kind, group = spec["names"]["kind"].lower(), spec["group"].partition(".")[0]
         for version in spec["versions"]:

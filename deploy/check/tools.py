@@ -71,18 +71,28 @@ def refusal(*command: str | Path, text: str | None = None, folder: Path = ROOT) 
 
 
 def promtool() -> Path:
-    """Return promtool: the PATH's, or Debian's, unpacked beside the other tools.
+    """Return promtool: the PATH's, or Debian's, unpacked beside the other tools."""
+    return _of_debian("prometheus", "usr/bin/promtool")
 
-    The package is not installed, since that would start a server, and needs root.
+
+def prometheus() -> Path:
+    """Return Prometheus, likewise."""
+    return _of_debian("prometheus", "usr/bin/prometheus")
+
+
+def _of_debian(package: str, path: str) -> Path:
+    """Return a program, of the PATH or of a package, which is not installed: that would start a server, and needs root.
 
     Raises:
         WrongError: There is none to be had.
     """
-    if found := shutil.which("promtool"):
+    name = Path(path).name
+    if found := shutil.which(name):
         return Path(found)
-    own = BIN / "promtool"
+    own = BIN / name
     if not own.exists():
-        _unpack("prometheus", "usr/bin/promtool", own)
+        BIN.mkdir(parents=True, exist_ok=True)
+        _unpack(package, path, own)
     return own
 
 

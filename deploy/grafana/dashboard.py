@@ -409,6 +409,18 @@ def upstream() -> list[Panel]:
             "s",
             width=12,
         ),
+        graph(
+            "Kept connections that were stale",
+            "Requests that went out again at once over a fresh connection, because a kept one was lost or silent, and "
+            "kept connections that were closed because something arrived unasked. Near the number of requests: "
+            "something in between forgets connections sooner than we do, or answers what nobody asked.",
+            [
+                query(rate("swr_gateway_upstream_resends_total", ONE, "cause"), "sent again, {{cause}}"),
+                query(rate("swr_gateway_upstream_discarded_connections_total"), "closed unused"),
+            ],
+            "reqps",
+            width=12,
+        ),
     ]
 
 
@@ -500,6 +512,23 @@ def full() -> list[Panel]:
             ],
             "bytes",
             thresholds=steps((4 * 2**20, RED)),
+        ),
+        graph(
+            "Slow readers",
+            "What waits for callers to read it. Up for long: a caller asks for more than it takes; after "
+            "`--write-timeout` its call is ended. The log's `caller` says who, with mutual TLS.",
+            [query(f"swr_gateway_messages_waiting_bytes{{{ONE}}}", "{{instance}}")],
+            "bytes",
+        ),
+        graph(
+            "Calls that nobody took",
+            "Calls that were dropped because their callers did not read, and answers whose callers had gone. Over a "
+            "few in a hundred calls: deadlines of callers are shorter than the upstream takes.",
+            [
+                query(rate("swr_gateway_calls_dropped_total"), "dropped"),
+                query(rate("swr_gateway_answers_lost_total"), "callers had gone"),
+            ],
+            "reqps",
         ),
     ]
 
@@ -646,6 +675,12 @@ def process() -> list[Panel]:
             "Calls without a line in the log, because there were more than 50 a second. No fault: metrics count all of "
             "them.",
             [query(rate("swr_gateway_access_log_dropped_total", ONE, "instance"), "{{instance}}")],
+            "cps",
+        ),
+        graph(
+            "Log lines dropped",
+            "Lines that nobody took from standard error: the log collector stands still. Calls do not wait for it.",
+            [query(rate("swr_gateway_log_lines_dropped_total", ONE, "instance"), "{{instance}}")],
             "cps",
         ),
     ]
