@@ -46,10 +46,11 @@ def main() -> None:
 async def _measure(
     tree: Path | None, rounds: int, seconds: float
 ) -> tuple[Comparison, Growth, dict[str, dict[str, float]]]:
+    shares = await profile()
     found = await compare(tree, rounds, seconds)
     few = min(rounds, _ROUNDS_OF_GROWTH)
     growth = {question.name: await ask(question, few, seconds) for question in QUESTIONS}
-    return found, growth, await profile()
+    return found, growth, shares
 
 
 def _rates(found: Comparison) -> str:

@@ -51,8 +51,8 @@ def owners(stacks: Iterable[str]) -> dict[str, float]:
 
 def _owner(frame: str) -> str:
     file = frame.rpartition(" (")[2].rpartition(":")[0]
-    parts = Path(file).with_suffix("").parts
-    return "/".join(parts[:2]) if parts[:1] == (_OURS,) else (parts or ("?",))[0]
+    first, *others = file.removesuffix(".py").split("/")
+    return "/".join((first, *others[:1])) if first == _OURS else first or "unknown"
 
 
 def shares_table(subjects: Mapping[str, Shares]) -> str:
