@@ -221,6 +221,20 @@ async def test_secrets_that_do_not_do_for_the_running_gateway_are_not_put_to_use
     assert key_of(upstream) == "AK1"
 
 
+async def test_a_token_in_the_file_is_not_put_to_use_where_another_file_has_it(
+    serve_file: ServeFile, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = tmp_path / "token"
+    path.write_text("first")
+    served = await serve_file(f'token_file = "{path}"', **TOKEN)
+    await served.put('token = "second"')
+    assert "in use from now on" not in caplog.text
+    assert caplog.messages[-1].endswith("; needs a restart: token, token_file")
+    await served.call()
+    assert upstream.requests[-1].headers["x-auth-token"] == "first"
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -109,8 +109,11 @@ class SettingsFile:
         return secrets
 
     def _usable_of(self, found: Settings) -> Secrets:
-        """Return the secrets to use: where others are wanted, or one is missing, those in use."""
+        """Return the secrets to use: where others are wanted, or one is missing, those in use.
+
+        One that the gateway does without stays unused: a token beside `token_file` is for another start.
+        """
         secrets = {name: getattr(found, name) for name in self._names}
-        missing = [name for name, secret in secrets.items() if secret is None and name != _OPTIONAL]
-        is_usable = found.auth is self._loaded.settings.auth and not missing
-        return secrets if is_usable else self._secrets
+        needed = [name for name in self._names if name != _OPTIONAL]
+        has_all = all(secrets[name] is not None and self._secrets[name] is not None for name in needed)
+        return secrets if has_all and found.auth is self._loaded.settings.auth else self._secrets
