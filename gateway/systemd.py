@@ -32,9 +32,10 @@ class ServiceManager:
     def __init__(self) -> None:
         address = os.environ.pop("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        microseconds, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
-        self.feeds_watchdog = microseconds.isdecimal() and pid in ("", str(os.getpid()))
-        self._pause = int(microseconds) / 1e6 / PER_INTERVAL if self.feeds_watchdog else 0.0
+        given, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
+        microseconds = int(given) if given.isdecimal() else 0
+        self.feeds_watchdog = microseconds > 0 and pid in ("", str(os.getpid()))
+        self._pause = microseconds / 1e6 / PER_INTERVAL
 
     def ready(self) -> None:
         """Tell that the service serves, or has read its files again."""
