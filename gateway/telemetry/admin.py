@@ -93,7 +93,8 @@ class Admin:
     def _page(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/":
-                page_of_state = self._status_page().encode()
+                # The path of a file may hold bytes that are no text.
+                page_of_state = self._status_page().encode(errors="backslashreplace")
                 start_response("200 OK", list(status_page.HEADERS))
                 return [page_of_state]
             case "/metrics":
