@@ -1,7 +1,7 @@
-"""What systemd is told of the service, where it is what started it: `Type=notify`, `notify-reload` and `WatchdogSec=`.
+"""Tells systemd when the service serves, reloads, drains and lives: `Type=notify`, `notify-reload`, `WatchdogSec=`.
 
 Each message is a datagram to the socket that NOTIFY_SOCKET names, as `man sd_notify` says, and that is all there is to
-it. Of the libraries on PyPI, the one in Python is of 2017 and wraps the same three lines; the others are in C.
+it: a library in Python would wrap the same three lines, and the others need a compiler.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP for operators: a page of the state, /metrics, /livez and /readyz.
+"""HTTP for operators: the status page at /, /metrics, /livez and /readyz.
 
 It runs in threads of its own, so that it can tell that the event loop does not turn any more.
 """
@@ -94,9 +94,9 @@ class Admin:
         match environ["PATH_INFO"]:
             case "/":
                 # The path of a file may hold bytes that are no text.
-                page_of_state = self._status_page().encode(errors="backslashreplace")
+                html = self._status_page().encode(errors="backslashreplace")
                 start_response("200 OK", list(status_page.HEADERS))
-                return [page_of_state]
+                return [html]
             case "/metrics":
                 page: Iterable[bytes] = self._metrics(environ, start_response)
                 return page
