@@ -95,6 +95,8 @@ class SettingsFile:
             found = self._loaded.again()
         except SettingsError as error:
             raise BadFileError(self._loaded.file, "; ".join(error.problems)) from error
+        if found.auth is Auth.AKSK and (found.access_key is None) != (found.secret_key is None):
+            raise BadFileError(self._loaded.file, "holds half of a key: access_key and secret_key go together")
         secrets = self._usable_of(found)
         changed = [name for name in self._names if secrets[name] != self._secrets[name]]
         self._secrets = secrets
