@@ -230,7 +230,8 @@ async def test_a_token_in_the_file_is_not_put_to_use_where_another_file_has_it(
     served = await serve_file(f'token_file = "{path}"', **TOKEN)
     await served.put('token = "second"')
     assert "in use from now on" not in caplog.text
-    assert caplog.messages[-1].endswith("; needs a restart: token, token_file")
+    told = "SIGHUP: read again: settings_file; unchanged: token_file; needs a restart: token, token_file"
+    assert caplog.messages[-1] == told
     await served.call()
     assert upstream.requests[-1].headers["x-auth-token"] == "first"
 

@@ -118,4 +118,5 @@ class SettingsFile:
         secrets = {name: getattr(found, name) for name in self._names}
         needed = [name for name in self._names if name != _OPTIONAL]
         has_all = all(secrets[name] is not None and self._secrets[name] is not None for name in needed)
-        return secrets if has_all and found.auth is self._loaded.settings.auth else self._secrets
+        # A copy, for the same object would count as a file that is unchanged.
+        return secrets if has_all and found.auth is self._loaded.settings.auth else dict(self._secrets)
