@@ -1,7 +1,7 @@
-"""What systemd is told of the service, where it is what started it: `Type=notify`, `notify-reload` and `WatchdogSec=`.
+"""Tells systemd when the service serves, reloads, drains and lives: `Type=notify`, `notify-reload`, `WatchdogSec=`.
 
 Each message is a datagram to the socket that NOTIFY_SOCKET names, as `man sd_notify` says, and that is all there is to
-it. Of the libraries on PyPI, the one in Python is of 2017 and wraps the same three lines; the others are in C.
+it: a library in Python would wrap the same three lines, and the others need a compiler.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class ServiceManager:
     def __init__(self) -> None:
         address = os.environ.pop("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        microseconds, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
-        self.feeds_watchdog = microseconds.isdecimal() and pid in ("", str(os.getpid()))
-        self._pause = int(microseconds) / 1e6 / PER_INTERVAL if self.feeds_watchdog else 0.0
+        given, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
+        microseconds = int(given) if given.isdecimal() else 0
+        self.feeds_watchdog = microseconds > 0 and pid in ("", str(os.getpid()))
+        self._pause = microseconds / 1e6 / PER_INTERVAL
 
     def ready(self) -> None:
         """Tell that the service serves, or has read its files again."""

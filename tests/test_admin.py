@@ -118,6 +118,7 @@ async def test_a_loop_that_does_not_turn_is_not_live_and_one_that_turns_again_is
             pass
     task.cancel()
     assert "in test_a_loop_that_does_not_turn" in caplog.records[0].getMessage()
+    assert caplog.records[0].getMessage().isprintable()  # in the log of a terminal too it is one line
     assert len([record for record in caplog.records if "it stands at" in record.getMessage()]) == 1
 
 

@@ -34,7 +34,7 @@ from certificates import (
 )
 from gateway.files import reloading as reloading_module
 from gateway.files.certificates import KeyUse, read_authorities, read_key_pair
-from gateway.files.reloading import Reloading, read_file
+from gateway.files.reloading import Outcome, Reloading, read_file
 from gateway.metrics import Metrics
 from gateway.start_errors import BadFileError
 from patience import AGES
@@ -286,6 +286,22 @@ def test_files_are_looked_at_now_and_then_and_whenever_somebody_wants_it(
     assert value.current() == b"first"
     value.look()
     assert value.current() == b"other"
+
+
+def test_a_look_that_has_ended_is_told_although_others_have_begun(path: Path) -> None:
+    value = reloading(path)
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            value.current()
+
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(4):
+            threads.submit(ask)
+        outcomes = {value.look().outcome for _ in range(200)}
+        enough.set()
+    assert outcomes == {Outcome.UNCHANGED}
 
 
 def test_without_room_for_a_thread_the_last_value_is_used_and_the_next_look_is_luckier(

@@ -207,7 +207,7 @@ async def test_what_needs_a_restart_is_told_by_name_and_never_by_value(
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        pytest.param('auth = "aksk"\naccess_key = "AK2"\n', "access_key, secret_key", id="half a key"),
+        pytest.param('auth = "aksk"\n', "access_key, secret_key", id="no key"),
         pytest.param('auth = "none"\n', "auth, access_key, secret_key", id="another way"),
     ],
 )
@@ -221,10 +221,27 @@ async def test_secrets_that_do_not_do_for_the_running_gateway_are_not_put_to_use
     assert key_of(upstream) == "AK1"
 
 
+async def test_a_token_in_the_file_is_not_put_to_use_where_another_file_has_it(
+    serve_file: ServeFile, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = tmp_path / "token"
+    path.write_text("first")
+    served = await serve_file(f'token_file = "{path}"', **TOKEN)
+    await served.put('token = "second"')
+    assert "in use from now on" not in caplog.text
+    told = "SIGHUP: read again: settings_file; unchanged: token_file; needs a restart: token, token_file"
+    assert caplog.messages[-1] == told
+    await served.call()
+    assert upstream.requests[-1].headers["x-auth-token"] == "first"
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         pytest.param(f'secret_key = "{CANARY}', id="no TOML"),
+        pytest.param('access_key = "AK2"', id="an access key without its secret key"),
+        pytest.param(f'secret_key = "{CANARY}"', id="a secret key without its access key"),
         pytest.param(f'{SECOND}secret_kye = "{CANARY}"', id="no such setting"),
         pytest.param(f'access_key = "AK2"\nsecret_key = "{CANARY} two"', id="no header"),
         pytest.param(f'{SECOND}max_queue = "{CANARY}"', id="a bad setting beside it"),

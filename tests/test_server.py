@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,29 @@ async def test_files_are_looked_at_again_although_a_look_failed(
     (await serve()).gateway._file_watch.parts = (Part(),)
     await looked.wait()
     assert "files were not looked at" in caplog.text
+
+
+async def test_two_looks_at_files_come_one_after_the_other(serve: Serve) -> None:
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    looks: list[str] = []
+
+    class Part:
+        def look_at_files(self) -> tuple[Look, ...]:
+            looks.append("begins")
+            loop.call_soon_threadsafe(began.set)
+            go_on.wait()
+            looks.append("ends")
+            return ()
+
+    gateway = (await serve()).gateway
+    gateway._file_watch.parts = (Part(),)
+    reading = [asyncio.create_task(gateway.read_files()) for _ in range(2)]
+    await began.wait()
+    await asyncio.to_thread(list)
+    go_on.set()
+    await asyncio.wait(reading)
+    assert looks == ["begins", "ends"] * 2
 
 
 async def test_calls_are_served_during_the_delay_of_the_drain(serve: Serve) -> None:

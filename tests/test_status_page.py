@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from base64 import b64encode
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -212,6 +214,12 @@ async def test_nothing_runs_and_nothing_is_loaded(serve: Serve) -> None:
     assert [given["href"] for _, given in read.elements if "href" in given] == ["/", "/metrics", "/livez", "/readyz"]
     assert "url(" not in style
     assert "@import" not in style
+
+
+async def test_a_path_that_is_no_text_is_shown_as_far_as_it_is(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"token\xff")
+    path.write_text("secret")
+    assert r"/token\udcff" in (await look(await serve(auth="token", token_file=path))).text
 
 
 async def test_pages_that_are_pointed_at_are_there(serve: Serve) -> None:

@@ -138,6 +138,14 @@ async def test_a_watchdog_of_another_process_is_not_fed(start: Start, manager: M
     assert manager.heard() == ["STOPPING=1"]
 
 
+async def test_a_watchdog_without_a_time_is_not_fed(start: Start, manager: Manager) -> None:
+    command = await start(*SERVE, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="0")
+    assert await manager.hears_any() == "READY=1"
+    command.signal(signal.SIGTERM)
+    await command.ends()
+    assert manager.heard() == ["STOPPING=1"]
+
+
 async def test_what_is_started_from_here_is_not_the_service(start: Start, manager: Manager) -> None:
     variables = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "3000000"}
     command = await start(*SERVE, "--workers", "2", **variables)

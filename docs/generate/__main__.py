@@ -1,4 +1,4 @@
-"""Writes all of them."""
+"""Writes docs/settings.md, docs/errors.md and docs/terminal.svg."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help that is read by those who look for one thing: options in groups, and examples behind them."""
+"""Help of a command: its options in groups, and examples behind them."""
 
 from __future__ import annotations
 

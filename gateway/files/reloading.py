@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     READ_AGAIN = "read again"
     UNCHANGED = "unchanged"
     UNUSABLE = "cannot be used, the last good one stays in use"
-    NO_ANSWER = "the file system does not answer"
+    NO_ANSWER = "the file system has not answered yet, what was read before stays in use"
 
     @property
     def is_good(self) -> bool:
@@ -123,13 +123,7 @@ class Reloading(Generic[Value]):
 
     def current(self) -> Value:
         """Return the value; the last one where the file system does not answer."""
-        now = time.monotonic()
-        with self._lock:
-            if self._looked.is_set() and now >= self._look_again_at:
-                self._begin_look(now)
-            looked, left = self._looked, self._look_began + PATIENCE - now
-        if not looked.wait(max(left, 0.0)) and now >= self._look_began + HANGS_AFTER:
-            self._tell_hang()
+        self._await_look()
         return self._value
 
     def look(self) -> Look:
@@ -138,12 +132,24 @@ class Reloading(Generic[Value]):
         self._looked.wait(PATIENCE)  # that look may have come before the change
         with self._lock:
             self._look_again_at = 0.0
-        value = self.current()
-        if not self._looked.is_set():
+        if not self._await_look():
             return Look(self._name, Outcome.NO_ANSWER)
         if self._problem:
             return Look(self._name, Outcome.UNUSABLE)
-        return Look(self._name, Outcome.UNCHANGED if value is before else Outcome.READ_AGAIN)
+        return Look(self._name, Outcome.UNCHANGED if self._value is before else Outcome.READ_AGAIN)
+
+    def _await_look(self) -> bool:
+        """Look at the files, unless that was just done, and wait for the end of it; tell whether it came in time."""
+        now = time.monotonic()
+        with self._lock:
+            if self._looked.is_set() and now >= self._look_again_at:
+                self._begin_look(now)
+            looked, left = self._looked, self._look_began + PATIENCE - now
+        if looked.wait(max(left, 0.0)):
+            return True
+        if now >= self._look_began + HANGS_AFTER:
+            self._tell_hang()
+        return False
 
     def _begin_look(self, now: float) -> None:
         """Look at the files in a thread of its own: where it hangs nobody waits for it, nor does the process's end."""

@@ -32,15 +32,18 @@ class FileWatch:
 
     def __init__(self) -> None:
         self.parts: Sequence[HasFiles] = ()
+        # What one look has read must not be put to use behind what a later one has.
+        self._looking = asyncio.Lock()
 
     async def look(self) -> list[Look]:
         """Have all files looked at now; return what came of it."""
         looks: list[Look] = []
-        for part in self.parts:
-            try:
-                looks += await asyncio.to_thread(part.look_at_files)
-            except Exception:  # noqa: BLE001 - without a next look certificates would run out
-                _log.exception("files were not looked at")
+        async with self._looking:
+            for part in self.parts:
+                try:
+                    looks += await asyncio.to_thread(part.look_at_files)
+                except Exception:  # noqa: BLE001 - without a next look certificates would run out
+                    _log.exception("files were not looked at")
         return looks
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Settings in groups, for those who read all of them: help, and the page of the docs."""
+"""Settings by groups, as help and docs/settings.md list them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of the log."""
+"""Formats and levels of the log, the values of --log-format and --log-level."""
 
 from __future__ import annotations
 

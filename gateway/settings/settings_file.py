@@ -95,6 +95,8 @@ class SettingsFile:
             found = self._loaded.again()
         except SettingsError as error:
             raise BadFileError(self._loaded.file, "; ".join(error.problems)) from error
+        if found.auth is Auth.AKSK and (found.access_key is None) != (found.secret_key is None):
+            raise BadFileError(self._loaded.file, "holds half of a key: access_key and secret_key go together")
         secrets = self._usable_of(found)
         changed = [name for name in self._names if secrets[name] != self._secrets[name]]
         self._secrets = secrets
@@ -109,8 +111,12 @@ class SettingsFile:
         return secrets
 
     def _usable_of(self, found: Settings) -> Secrets:
-        """Return the secrets to use: where others are wanted, or one is missing, those in use."""
+        """Return the secrets to use: where others are wanted, or one is missing, those in use.
+
+        One that the gateway does without stays unused: a token beside `token_file` is for another start.
+        """
         secrets = {name: getattr(found, name) for name in self._names}
-        missing = [name for name, secret in secrets.items() if secret is None and name != _OPTIONAL]
-        is_usable = found.auth is self._loaded.settings.auth and not missing
-        return secrets if is_usable else self._secrets
+        needed = [name for name in self._names if name != _OPTIONAL]
+        has_all = all(secrets[name] is not None and self._secrets[name] is not None for name in needed)
+        # A copy, for the same object would count as a file that is unchanged.
+        return secrets if has_all and found.auth is self._loaded.settings.auth else dict(self._secrets)

@@ -1,4 +1,4 @@
-"""What is written as the value of a setting, in a word: `DURATION`, `HOST:PORT`, `json|console`."""
+"""The word that stands for a setting's value in help and docs: `DURATION`, `HOST:PORT`, `json|console`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log says of the settings when a gateway serves, beside its addresses."""
+"""Fields of the log line of a gateway that begins to serve: its version, and the settings that tell it from others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gateway.settings.model import Settings
 
 
 def start_fields(settings: Settings) -> dict[str, str | int]:
-    """Return what tells one gateway from another at a glance."""
+    """Return the fields, by their names."""
     tls = "mutual" if settings.tls_client_ca else "on" if settings.tls_cert else "off"
     return {
         "version": __version__,

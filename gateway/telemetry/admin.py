@@ -1,4 +1,4 @@
-"""HTTP for operators: a page of the state, /metrics, /livez and /readyz.
+"""HTTP for operators: the status page at /, /metrics, /livez and /readyz.
 
 It runs in threads of its own, so that it can tell that the event loop does not turn any more.
 """
@@ -93,9 +93,10 @@ class Admin:
     def _page(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/":
-                page_of_state = self._status_page().encode()
+                # The path of a file may hold bytes that are no text.
+                html = self._status_page().encode(errors="backslashreplace")
                 start_response("200 OK", list(status_page.HEADERS))
-                return [page_of_state]
+                return [html]
             case "/metrics":
                 page: Iterable[bytes] = self._metrics(environ, start_response)
                 return page

@@ -46,9 +46,11 @@ class LoopMonitor:
             return ()
         if self._reported != last:
             self._reported = last
-            _log.error("the event loop has not turned for %.0f s; it stands at\n%s", age, self._place())
+            _log.error("the event loop has not turned for %.0f s; it stands at %s", age, self._place())
         return (f"the event loop has not turned for {age:.0f} s",)
 
     def _place(self) -> str:
+        """Return where the loop's thread stands and what called that, the innermost first, in one line."""
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the documented way to see another thread
-        return "".join(traceback.format_stack(frame)) if frame else ""
+        stack = reversed(traceback.extract_stack(frame)) if frame else ()
+        return ", called from ".join(f"{one.filename}:{one.lineno} in {one.name}" for one in stack)

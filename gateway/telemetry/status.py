@@ -1,4 +1,4 @@
-"""What operators ask first, read from the metrics of one gateway or of all its workers together."""
+"""The state of a gateway, for its status page: read from its metrics, or from those of all its workers together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page for people: the state of a gateway as HTML, of which nothing runs and nothing is loaded from elsewhere."""
+"""The status page: the state of a gateway as HTML, without scripts, and with nothing loaded from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kills workers whose event loop stands still; whoever keeps them starts others in their place."""
+"""Kills workers whose event loop stands still; the supervisor starts others in their place."""
 
 from __future__ import annotations
 
