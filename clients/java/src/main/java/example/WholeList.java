@@ -95,7 +95,8 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
     Failure failure = Failure.of(e);
     Duration backoff = Duration.ofMillis(ThreadLocalRandom.current().nextLong(100, 300L * tries));
     Duration wait = failure.retryDelay().orElse(backoff);
-    if (!failure.mayRetry() || tries == MAX_TRIES || wait.compareTo(MAX_WAIT) > 0) {
+    boolean isEnough = context.isCancelled() || tries == MAX_TRIES;
+    if (isEnough || !failure.mayRetry() || wait.compareTo(MAX_WAIT) > 0) {
       throw e;
     }
     Deadline deadline = stub.getCallOptions().getDeadline();
