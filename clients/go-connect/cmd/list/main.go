@@ -47,11 +47,10 @@ func list(config repos.Config, namespace string, all bool) error {
 	if all {
 		ctx, cancel := context.WithTimeout(context.Background(), timeoutAll)
 		defer cancel()
-		_, err := repos.All(ctx, client, &swrv1.StreamReposRequest{Filter: filter}, func(page *swrv1.StreamReposResponse) error {
+		return repos.All(ctx, client, &swrv1.StreamReposRequest{Filter: filter}, func(page *swrv1.StreamReposResponse) error {
 			show(page.Repos)
 			return nil
 		})
-		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -26,7 +26,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
   private final StreamReposRequest.Builder request;
   private Iterator<StreamReposResponse> messages;
   private int tries = 1; // in a row that led no further
-  private int resumes;
 
   /**
    * Begins to list.
@@ -54,7 +53,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
         waitBeforeResume(e);
         messages = open();
         tries++;
-        resumes++;
       }
     }
   }
@@ -70,11 +68,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
       tries = 1;
     }
     return message;
-  }
-
-  /** How often the stream broke. */
-  public int resumes() {
-    return resumes;
   }
 
   @Override
