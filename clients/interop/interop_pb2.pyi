@@ -289,7 +289,6 @@ class Result(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
-    RESUMES_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """gRPC's number of the status, as the client shows it."""
     message: _builtins.str
@@ -298,8 +297,6 @@ class Result(_message.Message):
     domain: _builtins.str
     retry_delay_ms: _builtins.int
     request_id: _builtins.str
-    resumes: _builtins.int
-    """How often list_all had to resume."""
     @_builtins.property
     def pages(self) -> _containers.RepeatedCompositeFieldContainer[_repos_pb2.ListReposResponse]:
         """The replies, serialized again from what the client's language holds of them: what it loses shows."""
@@ -333,11 +330,10 @@ class Result(_message.Message):
         request_id: _builtins.str = ...,
         details: _abc.Iterable[_builtins.str] | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        resumes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "domain", b"domain", "error_metadata", b"error_metadata", "message", b"message", "messages", b"messages", "metadata", b"metadata", "pages", b"pages", "reason", b"reason", "request_id", b"request_id", "resumes", b"resumes", "retry_delay_ms", b"retry_delay_ms", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "domain", b"domain", "error_metadata", b"error_metadata", "message", b"message", "messages", b"messages", "metadata", b"metadata", "pages", b"pages", "reason", b"reason", "request_id", b"request_id", "retry_delay_ms", b"retry_delay_ms", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

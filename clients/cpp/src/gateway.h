@@ -48,7 +48,7 @@ struct Failure {
   grpc::StatusCode code;
   std::string message;
 
-  // The cause, by a name that programs can compare: see the gateway's README.
+  // The cause, by a name that programs can compare: docs/errors.md of the gateway lists them.
   google::rpc::ErrorInfo info;
 
   // The broken rules of the request, all of them.

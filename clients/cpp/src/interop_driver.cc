@@ -56,7 +56,6 @@ class Running {
     if (call_.wait_for_ready()) context_->set_wait_for_ready(true);
     if (call_.gzip()) context_->set_compression_algorithm(GRPC_COMPRESS_GZIP);
     if (cancelled_) context_->TryCancel();
-    ++tries_;
     return context_;
   }
 
@@ -67,7 +66,6 @@ class Running {
   }
 
   const grpc::ClientContext& last_context() const { return *context_; }
-  int tries() const { return tries_; }
 
  private:
   void CancelLater() {
@@ -86,7 +84,6 @@ class Running {
   std::shared_ptr<grpc::ClientContext> context_;
   bool cancelled_ = false;
   bool over_ = false;
-  int tries_ = 0;
   std::thread timer_;
 };
 
@@ -171,7 +168,6 @@ interop::Result Run(const Connection& connection, const interop::Call& call) {
   if (!status.ok()) Tell(example::ReadError(status), result);
   Put(running.last_context().GetServerInitialMetadata(), result);
   Put(running.last_context().GetServerTrailingMetadata(), result);
-  result.set_resumes(running.tries() - 1);
   return result;
 }
 

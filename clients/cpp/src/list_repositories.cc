@@ -1,13 +1,14 @@
-// Lists repositories: `list_repositories [TARGET [NAMESPACE]]`.
+// Lists repositories: a page of a namespace, or with --all the whole list.
 //
-// The environment says the rest, as for `swr-gateway list`: SWR_GATEWAY_TARGET_TOKEN, and for TLS
-// SWR_GATEWAY_TARGET_TLS_CA, and SWR_GATEWAY_TARGET_TLS_CERT with _KEY.
+// The token is SWR_GATEWAY_TARGET_TOKEN: others see arguments.
 #include <chrono>
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 
 #include <google/protobuf/util/time_util.h>
@@ -20,15 +21,36 @@ using example::swr::Repo;
 using std::chrono::system_clock;
 using namespace std::chrono_literals;
 
-std::string Environment(const std::string& name) {
-  const char* value = std::getenv(("SWR_GATEWAY_TARGET_" + name).c_str());
-  return value ? value : "";
+using Arguments = std::map<std::string, std::string>;
+
+constexpr char kUsage[] =
+    "usage: list_repositories [--target ADDRESS] [--namespace NAME] [--all] [--ca FILE [--cert FILE --key FILE]]";
+
+// Reads the command line; nothing where it says something else.
+std::optional<Arguments> Read(int argc, char** argv) {
+  static const std::set<std::string> with_value{"--target", "--namespace", "--ca", "--cert", "--key"};
+  Arguments given{{"--target", "127.0.0.1:50051"}};
+  for (int at = 1; at < argc; ++at) {
+    const std::string word = argv[at];
+    if (word == "--all") {
+      given[word] = "";
+    } else if (with_value.count(word) > 0 && at + 1 < argc) {
+      given[word] = argv[++at];
+    } else {
+      return std::nullopt;
+    }
+  }
+  return given;
 }
 
-std::shared_ptr<grpc::ChannelCredentials> Credentials() {
-  const example::TlsFiles files{Environment("TLS_CA"), Environment("TLS_CERT"), Environment("TLS_KEY")};
-  if (files.ca.empty() && files.certificate.empty()) return grpc::InsecureChannelCredentials();
-  return example::Tls(files);
+std::string Token() {
+  const char* token = std::getenv("SWR_GATEWAY_TARGET_TOKEN");
+  return token ? token : "";
+}
+
+std::shared_ptr<grpc::ChannelCredentials> Credentials(Arguments& given) {
+  if (given["--ca"].empty()) return grpc::InsecureChannelCredentials();
+  return example::Tls({given["--ca"], given["--cert"], given["--key"]});
 }
 
 void Print(const Repo& repo) {
@@ -41,13 +63,13 @@ grpc::Status ListPage(example::swr::RepoService::Stub& stub, const example::swr:
   example::swr::ListReposRequest request;
   *request.mutable_filter() = filter;
   request.set_offset(0);
-  request.set_limit(5);
+  request.set_limit(10);
   example::swr::ListReposResponse page;
   const auto context = example::Context(token, system_clock::now() + 10s);
   const grpc::Status status = stub.ListRepos(context.get(), request, &page);
   if (!status.ok()) return status;
   for (const Repo& repo : page.repos()) Print(repo);
-  std::cout << page.content_range().count() << " of " << page.content_range().total() << '\n';
+  std::cout << page.repos_size() << " of " << page.content_range().total() << '\n';
   return status;
 }
 
@@ -55,20 +77,13 @@ grpc::Status ListAll(example::swr::RepoService::Stub& stub, const example::swr::
                      const std::string& token) {
   example::swr::StreamReposRequest request;
   *request.mutable_filter() = filter;
-  std::int64_t repositories = 0;
-  std::int64_t bytes = 0;
-  const auto deadline = system_clock::now() + 5min;
-  const grpc::Status status = example::ListAll(
+  const auto deadline = system_clock::now() + 10min;
+  return example::ListAll(
       stub, request, [&] { return example::Context(token, deadline); },
-      [&](const example::swr::StreamReposResponse& message) {
-        for (const Repo& repo : message.repos()) {
-          ++repositories;
-          bytes += repo.size();
-        }
+      [](const example::swr::StreamReposResponse& message) {
+        for (const Repo& repo : message.repos()) Print(repo);
         return true;
       });
-  if (status.ok()) std::cout << repositories << " repositories of " << bytes << " bytes in all\n";
-  return status;
 }
 
 void Report(const example::Failure& failure) {
@@ -77,19 +92,23 @@ void Report(const example::Failure& failure) {
     std::cerr << violation.field() << ": " << violation.description() << '\n';
   }
   if (failure.retry_delay) std::cerr << "try again in " << failure.retry_delay->count() << " ms\n";
+  if (!failure.request.request_id().empty()) std::cerr << "request id " << failure.request.request_id() << '\n';
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string target = argc > 1 ? argv[1] : "127.0.0.1:50051";
+  std::optional<Arguments> given = Read(argc, argv);
+  if (!given) {
+    std::cerr << kUsage << '\n';
+    return 2;
+  }
   example::swr::RepoFilter filter;
-  if (argc > 2) filter.set_namespace_(argv[2]);
-  const std::string token = Environment("TOKEN");
+  filter.set_namespace_((*given)["--namespace"]);
   try {
-    example::swr::RepoService::Stub stub(example::Connect(target, Credentials()));
-    grpc::Status status = ListPage(stub, filter, token);
-    if (status.ok()) status = ListAll(stub, filter, token);
+    example::swr::RepoService::Stub stub(example::Connect((*given)["--target"], Credentials(*given)));
+    const bool all = given->count("--all") > 0;
+    const grpc::Status status = all ? ListAll(stub, filter, Token()) : ListPage(stub, filter, Token());
     if (status.ok()) return 0;
     Report(example::ReadError(status));
   } catch (const std::exception& error) {

@@ -21,31 +21,30 @@ const (
 )
 
 // All calls each with the messages of StreamRepos, to the end of the list. A stream that breaks off is opened again behind the
-// last message that came; what lies below is not asked for again. It returns how often that was so. The context's deadline is
-// for all of it; an error of each ends it.
+// last message that came; what lies below is not asked for again. The context's deadline is for all of it; an error of
+// each ends it.
 func All(
 	ctx context.Context, client swrv1connect.RepoServiceClient, request *swrv1.StreamReposRequest,
 	each func(*swrv1.StreamReposResponse) error,
-) (resumes int, err error) {
+) error {
 	request = proto.CloneOf(request)
 	for inARow := 0; ; inARow++ {
 		from := request.GetStartOffset()
 		mayResume, err := read(ctx, client, request, each)
 		if err == nil || !mayResume || ctx.Err() != nil {
-			return resumes, err
+			return err
 		}
 		if request.GetStartOffset() > from {
 			inARow = 0
 		}
 		wait := waitBefore(ReadFailure(err), inARow)
 		if inARow == maxResumes || wait > maxPatience {
-			return resumes, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return resumes, err
+			return err
 		case <-time.After(wait):
-			resumes++
 		}
 	}
 }
@@ -64,7 +63,7 @@ func read(
 		if err := each(stream.Msg()); err != nil {
 			return false, err
 		}
-		request.StartOffset = proto.Int32(stream.Msg().NextOffset)
+		request.StartOffset = proto.Int32(max(request.GetStartOffset(), stream.Msg().NextOffset))
 	}
 	if err := stream.Err(); err != nil {
 		return brokeOff(ReadFailure(err)), err

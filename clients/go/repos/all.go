@@ -22,31 +22,30 @@ const (
 )
 
 // All calls each with the messages of StreamRepos, to the end of the list. A stream that breaks off is opened again behind the
-// last message that came; what lies below is not asked for again. It returns how often that was so. The context's deadline is
-// for all of it; an error of each ends it.
+// last message that came; what lies below is not asked for again. The context's deadline is for all of it; an error of
+// each ends it.
 func All(
 	ctx context.Context, client swrv1.RepoServiceClient, request *swrv1.StreamReposRequest,
 	each func(*swrv1.StreamReposResponse) error,
-) (resumes int, err error) {
+) error {
 	request = proto.CloneOf(request)
 	for inARow := 0; ; inARow++ {
 		from := request.GetStartOffset()
 		mayResume, err := read(ctx, client, request, each)
 		if err == nil || !mayResume || ctx.Err() != nil {
-			return resumes, err
+			return err
 		}
 		if request.GetStartOffset() > from {
 			inARow = 0
 		}
 		wait := waitBefore(ReadFailure(err), inARow)
 		if inARow == maxResumes || wait > maxPatience {
-			return resumes, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return resumes, err
+			return err
 		case <-time.After(wait):
-			resumes++
 		}
 	}
 }
@@ -74,7 +73,7 @@ func read(
 		if err := each(message); err != nil {
 			return false, err
 		}
-		request.StartOffset = proto.Int32(message.NextOffset)
+		request.StartOffset = proto.Int32(max(request.GetStartOffset(), message.NextOffset))
 	}
 }
 

@@ -17,6 +17,9 @@ PAGE = ListReposRequest(offset=0, limit=1000)
 WORDS = "x" * 6000
 ROOM = 16 * 1024 * 1024
 
+# Longer than a message of such a stream takes to come.
+PAUSE_MS = 200
+
 
 @case("int64 and nanoseconds are exact: 9007199254740993, 2^63-1, 1 ns before 1970")
 async def exact_numbers(stage: Stage) -> str:
@@ -63,9 +66,18 @@ async def _page_of_6_mb(stage: Stage, most: int) -> str:
 
 @case("The same 6 MB by one stream, with the client's own limit")
 async def large_page_by_stream(stage: Stage) -> str:
+    return await _stream_of_6_mb(stage)
+
+
+@case(f"The same stream, and the client pauses {PAUSE_MS} ms behind each message: all comes")
+async def slow_reader(stage: Stage) -> str:
+    return await _stream_of_6_mb(stage, pause_ms=PAUSE_MS)
+
+
+async def _stream_of_6_mb(stage: Stage, pause_ms: int = 0) -> str:
     stage.upstream.play((listing(1000, WORDS),))
     await stage.connect()
-    result = await stage.stream_repos(StreamReposRequest(page_size=1000))
+    result = await stage.stream_repos(StreamReposRequest(page_size=1000), pause_ms=pause_ms)
     must_end(result, "OK")
     same([repo.name for repo in repos_of(result)], names(1000), "what the stream holds")
     return OK

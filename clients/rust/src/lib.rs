@@ -20,7 +20,7 @@ use pb::repo_service_client::RepoServiceClient;
 use pb::{StreamReposRequest, StreamReposResponse};
 
 /// Resumes in a row that lead no further.
-const MAX_RESUMES: u32 = 5;
+const MAX_RESUMES: u32 = 3;
 /// Who is asked to wait longer wants to know rather than to wait.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 

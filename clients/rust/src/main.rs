@@ -12,6 +12,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
+const USAGE: &str =
+    "usage: [--target ADDRESS] [--namespace NAME] [--all] [--ca FILE [--cert FILE --key FILE]]";
+
 #[derive(Default)]
 struct Arguments {
     target: Option<String>,
@@ -24,7 +27,11 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Err(error) = run(arguments()).await else {
+    let Some(given) = arguments() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let Err(error) = run(given).await else {
         return ExitCode::SUCCESS;
     };
     match error.downcast_ref::<Status>() {
@@ -34,20 +41,22 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn arguments() -> Arguments {
+/// Reads the command line; None where it says something else.
+fn arguments() -> Option<Arguments> {
     let mut given = Arguments::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--all" => given.all = true,
-            "--namespace" => given.namespace = words.next().unwrap_or_default(),
-            "--ca" => given.ca = words.next(),
-            "--cert" => given.cert = words.next(),
-            "--key" => given.key = words.next(),
-            _ => given.target = Some(word),
+            "--target" => given.target = Some(words.next()?),
+            "--namespace" => given.namespace = words.next()?,
+            "--ca" => given.ca = Some(words.next()?),
+            "--cert" => given.cert = Some(words.next()?),
+            "--key" => given.key = Some(words.next()?),
+            _ => return None,
         }
     }
-    given
+    Some(given)
 }
 
 async fn run(given: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {

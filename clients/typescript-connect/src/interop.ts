@@ -83,7 +83,7 @@ async function read(
   if (request.case !== "stream" && request.case !== "listAll") return;
   const messages =
     request.case === "listAll"
-      ? listAll(client, request.value, options, () => (result.resumes += 1))
+      ? listAll(client, request.value, options)
       : stream(client, request.value, options);
   for await (const message of messages) {
     if (cancelling.signal.aborted) continue; // it was on its way

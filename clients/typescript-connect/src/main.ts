@@ -7,9 +7,9 @@ import type { Repo } from "./gen/gateway/swr/v1/repos_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { connect, list, listAll, readError } from "./repos.js";
 
-const { values: given, positionals } = parseArgs({
-  allowPositionals: true,
+const { values: given } = parseArgs({
   options: {
+    target: { type: "string", default: "127.0.0.1:50051" },
     namespace: { type: "string", default: "" },
     all: { type: "boolean", default: false },
     ca: { type: "string" },
@@ -18,7 +18,7 @@ const { values: given, positionals } = parseArgs({
   },
 });
 
-const { client, close } = connect(positionals[0] ?? "127.0.0.1:50051", {
+const { client, close } = connect(given.target, {
   token: process.env.SWR_GATEWAY_TARGET_TOKEN,
   tls: given.ca ? { ca: given.ca, certificate: given.cert, key: given.key } : undefined,
 });

@@ -17,7 +17,7 @@ import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema }
 
 export type RepoClient = Client<typeof RepoService>;
 
-const MAX_RESUMES = 5; // in a row, that lead no further
+const MAX_RESUMES = 3; // in a row, that lead no further
 const MAX_WAIT_MS = 30_000; // who is asked to wait longer wants to know rather than to wait
 
 /** PEM files: whom to trust, and what to show to a gateway that asks for a certificate. */
@@ -109,7 +109,8 @@ export async function* listAll(
   let startOffset = request.startOffset ?? 0;
   let resumes = 0;
   for (;;) {
-    const left = deadline === undefined ? undefined : deadline - Date.now();
+    // At least 1: to Connect, 0 or less is no deadline at all.
+    const left = deadline === undefined ? undefined : Math.max(1, deadline - Date.now());
     try {
       for await (const message of stream(client, { ...request, startOffset }, { ...options, timeoutMs: left })) {
         if (message.nextOffset > startOffset) {
@@ -122,7 +123,8 @@ export async function* listAll(
     } catch (raised) {
       const error = ConnectError.from(raised);
       const wait = waitBeforeResume(error, resumes);
-      if (wait === undefined || options.signal?.aborted) throw error;
+      const late = wait !== undefined && deadline !== undefined && Date.now() + wait >= deadline;
+      if (wait === undefined || late || options.signal?.aborted) throw error;
       onResume(error);
       resumes += 1;
       await sleep(wait, undefined, { signal: options.signal });

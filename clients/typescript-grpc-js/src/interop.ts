@@ -82,7 +82,7 @@ async function read(
   cancelling: AbortController,
 ): Promise<void> {
   const messages = call.listAll
-    ? listAll(client, call.listAll, settings, () => (result.resumes += 1))
+    ? listAll(client, call.listAll, settings)
     : stream(client, call.stream!, settings);
   for await (const message of messages) {
     if (cancelling.signal.aborted) continue; // it was on its way

@@ -9,9 +9,9 @@ import type { Repo } from "./gen/gateway/swr/v1/repos.js";
 import type { Timestamp } from "./gen/google/protobuf/timestamp.js";
 import { connect, list, listAll, readError, withToken } from "./repos.js";
 
-const { values: given, positionals } = parseArgs({
-  allowPositionals: true,
+const { values: given } = parseArgs({
   options: {
+    target: { type: "string", default: "127.0.0.1:50051" },
     namespace: { type: "string", default: "" },
     all: { type: "boolean", default: false },
     ca: { type: "string" },
@@ -20,10 +20,8 @@ const { values: given, positionals } = parseArgs({
   },
 });
 
-const client = connect(
-  positionals[0] ?? "127.0.0.1:50051",
-  given.ca ? { ca: given.ca, certificate: given.cert, key: given.key } : undefined,
-);
+const tls = given.ca ? { ca: given.ca, certificate: given.cert, key: given.key } : undefined;
+const client = connect(given.target, tls);
 const metadata = withToken(process.env.SWR_GATEWAY_TARGET_TOKEN);
 const filter = { namespace: given.namespace };
 

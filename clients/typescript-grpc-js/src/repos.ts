@@ -18,7 +18,7 @@ import { Status } from "./gen/google/rpc/status.js";
 // What is retried, and how often.
 const SERVICE_CONFIG = readFileSync(new URL("../../../docs/service-config.json", import.meta.url), "utf8");
 
-const MAX_RESUMES = 5; // in a row, that lead no further
+const MAX_RESUMES = 3; // in a row, that lead no further
 const MAX_WAIT_MS = 30_000; // who is asked to wait longer wants to know rather than to wait
 
 /** PEM files: whom to trust, and what to show to a gateway that asks for a certificate. */
@@ -57,6 +57,14 @@ export function withToken(token: string | undefined): Metadata {
   return metadata;
 }
 
+/** Has a signal cancel a call; returns what ends that. */
+function cancelledBy(signal: AbortSignal | undefined, call: { cancel(): void }): () => void {
+  const cancel = () => call.cancel();
+  if (signal?.aborted) cancel(); // it tells nobody who listens from now on
+  signal?.addEventListener("abort", cancel, { once: true });
+  return () => signal?.removeEventListener("abort", cancel);
+}
+
 /** Lists one page, and waits for a connection up to its deadline. */
 export function list(
   client: RepoServiceClient,
@@ -67,8 +75,12 @@ export function list(
   const patient = metadata.clone();
   patient.setOptions({ ...metadata.getOptions(), waitForReady: true });
   return new Promise((resolve, reject) => {
-    const call = client.listRepos(request, patient, options, (error, page) => (error ? reject(error) : resolve(page)));
-    signal?.addEventListener("abort", () => call.cancel(), { once: true });
+    const call = client.listRepos(request, patient, options, (error, page) => {
+      release();
+      if (error) reject(error);
+      else resolve(page);
+    });
+    const release = cancelledBy(signal, call);
   });
 }
 
@@ -79,13 +91,12 @@ export async function* stream(
   { metadata = new Metadata(), signal, ...options }: CallSettings = {},
 ): AsyncGenerator<StreamReposResponse, void> {
   const call = client.streamRepos(request, metadata, options);
-  const cancel = () => call.cancel();
-  signal?.addEventListener("abort", cancel, { once: true });
+  const release = cancelledBy(signal, call);
   try {
     yield* call as AsyncIterable<StreamReposResponse>;
   } finally {
-    signal?.removeEventListener("abort", cancel);
-    cancel();
+    release();
+    call.cancel();
   }
 }
 
@@ -110,7 +121,8 @@ export async function* listAll(
       return;
     } catch (error) {
       const wait = waitBeforeResume(error as ServiceError, resumes);
-      if (wait === undefined || settings.signal?.aborted) throw error;
+      const late = wait !== undefined && settings.deadline !== undefined && Date.now() + wait >= +settings.deadline;
+      if (wait === undefined || late || settings.signal?.aborted) throw error;
       onResume(error as ServiceError);
       resumes += 1;
       await sleep(wait, undefined, { signal: settings.signal });

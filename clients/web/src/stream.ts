@@ -68,7 +68,7 @@ async function receive(mine: Progress, signal: AbortSignal): Promise<void> {
 }
 
 function end(mine: Progress): void {
-  say(mine.rows === 0 ? "No repository matches." : `All ${repositories(mine.rows)}.`);
+  say(mine.rows === 0 ? "No repository matches." : `All ${repositories(mine.rows)}.${leftOut(mine)}`);
   if (document.activeElement === control) start.focus(); // it goes away, and the focus would with it
   panel.hidden = true;
 }
@@ -79,6 +79,12 @@ function pause(mine: Progress): void {
     panel.hidden = true;
     return;
   }
-  say(mine.total ? `${count(mine.rows)} of ${repositories(mine.total)}.` : `${repositories(mine.rows)} so far.`);
+  const soFar = mine.total ? `${count(mine.rows)} of ${repositories(mine.total)}` : `${repositories(mine.rows)} so far`;
+  say(`${soFar}.${leftOut(mine)}`);
   control.textContent = "Continue";
+}
+
+// What is to be said beside the number where not all of them are in the table.
+function leftOut(mine: Progress): string {
+  return table.size() < mine.rows ? ` The first ${count(table.size())} are shown: filter to see others.` : "";
 }

@@ -7,14 +7,22 @@ const table = byId("table", HTMLTableElement);
 const body = byId("repositories", HTMLTableSectionElement);
 const template = byId("row", HTMLTemplateElement);
 
+// Tens of thousands of rows in one table keep a page from answering.
+const MOST_ROWS = 2000;
+
 export function show(repos: Repo[]): void {
   body.replaceChildren();
   append(repos);
 }
 
+// What is more than a table bears is left out: `size` is what is there.
 export function append(repos: Repo[]): void {
-  body.append(...repos.map(row));
-  table.hidden = body.rows.length === 0;
+  body.append(...repos.slice(0, MOST_ROWS - size()).map(row));
+  table.hidden = size() === 0;
+}
+
+export function size(): number {
+  return body.rows.length;
 }
 
 function row(repo: Repo): Node {

@@ -145,6 +145,16 @@ async def test_it_streams_all(page: Page) -> None:
     await expect(names(page)).to_have_count(25)
 
 
+async def test_a_long_stream_shows_its_first_rows_and_says_so(open_page: Open) -> None:
+    async with serving(make_app(default_repositories(2500))) as url:
+        page = await open_page(url)
+        await button(page, "Stream all").click()
+        await says(page, "All 2,500 repositories. The first 2,000 are shown: filter to see others.")
+        await expect(names(page)).to_have_count(2000)
+        await button(page, "List").click()
+        await says(page, "Repositories 1 to 25 of 2,500.")
+
+
 @pytest.mark.parametrize("broken", [False, True], ids=["stopped", "broken"])
 async def test_a_stream_goes_on_where_it_ended(open_page: Open, *, broken: bool) -> None:
     dam = Dam(100)

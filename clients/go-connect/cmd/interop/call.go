@@ -65,12 +65,10 @@ func (c *connection) performOne(call *interop.Call) *interop.Result {
 	case *interop.Call_Stream:
 		err = stream(ctx, cancel, client, call, result)
 	case *interop.Call_ListAll:
-		var resumes int
-		resumes, err = repos.All(ctx, client, request.ListAll, func(message *swrv1.StreamReposResponse) error {
+		err = repos.All(ctx, client, request.ListAll, func(message *swrv1.StreamReposResponse) error {
 			result.Messages = append(result.Messages, message)
 			return nil
 		})
-		result.Resumes = int32(resumes)
 	case *interop.Call_Unknown:
 		url := c.base + "/gateway.swr.v1.RepoService/Unknown"
 		_, err = connect.NewClient[emptypb.Empty, emptypb.Empty](c.http, url, connect.WithGRPC()).

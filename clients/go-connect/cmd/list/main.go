@@ -15,46 +15,52 @@ import (
 	"swr-gateway.dev/clients/go-connect/repos"
 )
 
+// How long a page may take, and the whole list.
+const (
+	timeout    = 10 * time.Second
+	timeoutAll = 10 * time.Minute
+)
+
 func main() {
-	var config repos.Config
+	// No flag has the token: others see flags, and -help would print it as the default.
+	config := repos.Config{Token: os.Getenv("SWR_GATEWAY_TARGET_TOKEN")}
 	flag.StringVar(&config.Target, "target", "127.0.0.1:50051", "the gateway: host:port or unix:/path")
-	flag.StringVar(&config.Token, "token", os.Getenv("SWR_GATEWAY_TARGET_TOKEN"), "the token of every call")
 	flag.StringVar(&config.CA, "ca", "", "PEM file of the certificate authority; without it plain text")
 	flag.StringVar(&config.Certificate, "cert", "", "PEM file of the client's certificate")
 	flag.StringVar(&config.Key, "key", "", "PEM file of its key")
 	namespace := flag.String("namespace", "", "organization that holds the repositories")
 	all := flag.Bool("all", false, "list all of them, and not the first ten")
-	timeout := flag.Duration("timeout", 30*time.Second, "time for all of it")
 	flag.Parse()
 
-	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
-	defer cancel()
-	if err := list(ctx, config, *namespace, *all); err != nil {
+	if err := list(config, *namespace, *all); err != nil {
 		fmt.Fprintln(os.Stderr, repos.ReadFailure(err))
 		os.Exit(1)
 	}
 }
 
-func list(ctx context.Context, config repos.Config, namespace string, all bool) error {
+func list(config repos.Config, namespace string, all bool) error {
 	client, err := repos.Connect(config)
 	if err != nil {
 		return err
 	}
 	filter := &swrv1.RepoFilter{Namespace: namespace}
 	if all {
-		_, err := repos.All(ctx, client, &swrv1.StreamReposRequest{Filter: filter}, func(page *swrv1.StreamReposResponse) error {
+		ctx, cancel := context.WithTimeout(context.Background(), timeoutAll)
+		defer cancel()
+		return repos.All(ctx, client, &swrv1.StreamReposRequest{Filter: filter}, func(page *swrv1.StreamReposResponse) error {
 			show(page.Repos)
 			return nil
 		})
-		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
 	request := &swrv1.ListReposRequest{Filter: filter, Offset: proto.Int32(0), Limit: proto.Int32(10)}
 	page, err := client.ListRepos(ctx, connect.NewRequest(request))
 	if err != nil {
 		return err
 	}
 	show(page.Msg.Repos)
-	fmt.Println(page.Msg.ContentRange.GetTotal(), "in all")
+	fmt.Println(len(page.Msg.Repos), "of", page.Msg.ContentRange.GetTotal())
 	return nil
 }
 

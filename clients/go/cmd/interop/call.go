@@ -36,12 +36,10 @@ func performOne(connection *grpc.ClientConn, call *interop.Call) *interop.Result
 	case *interop.Call_Stream:
 		err = stream(ctx, cancel, client, call, options, result)
 	case *interop.Call_ListAll:
-		var resumes int
-		resumes, err = repos.All(ctx, client, request.ListAll, func(message *swrv1.StreamReposResponse) error {
+		err = repos.All(ctx, client, request.ListAll, func(message *swrv1.StreamReposResponse) error {
 			result.Messages = append(result.Messages, message)
 			return nil
 		})
-		result.Resumes = int32(resumes)
 	case *interop.Call_Unknown:
 		err = connection.Invoke(ctx, "/gateway.swr.v1.RepoService/Unknown", &emptypb.Empty{}, &emptypb.Empty{}, options...)
 	}

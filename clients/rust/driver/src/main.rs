@@ -1,6 +1,5 @@
 //! The driver of `make interop`: does what it reads from standard input with the functions of the example.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::pin::pin;
 use std::time::Duration;
@@ -184,16 +183,14 @@ async fn whole(
     result: &mut interop::Result,
 ) -> Result<(), Status> {
     let limit = (call.timeout_ms > 0).then(|| Duration::from_millis(call.timeout_ms as u64));
-    let resumes = Cell::new(0);
     let mut messages = pin!(list_all(
         client,
         wanted.clone(),
         metadata(call),
         limit,
-        |_| resumes.set(resumes.get() + 1)
+        |_| ()
     ));
     while let Some(message) = messages.next().await {
-        result.resumes = resumes.get();
         take(message?, call, result).await?;
     }
     Ok(())

@@ -58,7 +58,7 @@ public record Failure(Status status, Metadata trailers, List<Message> details) {
     return details.stream().filter(kind::isInstance).map(kind::cast).findFirst();
   }
 
-  /** The cause, by a name that programs can compare: see the gateway's README. */
+  /** The cause, by a name that programs can compare: docs/errors.md of the gateway lists them. */
   public String reason() {
     return detail(ErrorInfo.class).map(ErrorInfo::getReason).orElse("");
   }
@@ -75,13 +75,20 @@ public record Failure(Status status, Metadata trailers, List<Message> details) {
         .map(delay -> Duration.ofSeconds(delay.getSeconds(), delay.getNanos()));
   }
 
-  /** Whether the same call may be made again: the gateway was not there, or the way broke. */
+  /**
+   * Whether the same call may be made again: the gateway was not there, the way broke, or the
+   * messages were not read for too long. Who cancelled the call knows better.
+   */
   public boolean mayRetry() {
     if (trailers.containsKey(PUSHBACK) && trailers.get(PUSHBACK).startsWith("-")) {
       return false;
     }
     String message = String.valueOf(status.getDescription());
-    boolean reset = details.isEmpty() && message.startsWith("RST_STREAM closed stream");
-    return status.getCode() == Status.Code.UNAVAILABLE || reset;
+    boolean reset = message.startsWith("RST_STREAM closed stream");
+    // Without details it was not the gateway's own failure: a server that stops, or a proxy.
+    boolean broken = reset || status.getCode() == Status.Code.CANCELLED;
+    return status.getCode() == Status.Code.UNAVAILABLE
+        || reason().equals("SLOW_READER")
+        || (details.isEmpty() && broken);
   }
 }

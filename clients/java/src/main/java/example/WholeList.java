@@ -26,7 +26,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
   private final StreamReposRequest.Builder request;
   private Iterator<StreamReposResponse> messages;
   private int tries = 1; // in a row that led no further
-  private int resumes;
 
   /**
    * Begins to list.
@@ -54,7 +53,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
         waitBeforeResume(e);
         messages = open();
         tries++;
-        resumes++;
       }
     }
   }
@@ -70,11 +68,6 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
       tries = 1;
     }
     return message;
-  }
-
-  /** How often the stream broke. */
-  public int resumes() {
-    return resumes;
   }
 
   @Override
@@ -95,7 +88,8 @@ public final class WholeList implements Iterator<StreamReposResponse>, AutoClose
     Failure failure = Failure.of(e);
     Duration backoff = Duration.ofMillis(ThreadLocalRandom.current().nextLong(100, 300L * tries));
     Duration wait = failure.retryDelay().orElse(backoff);
-    if (!failure.mayRetry() || tries == MAX_TRIES || wait.compareTo(MAX_WAIT) > 0) {
+    boolean isEnough = context.isCancelled() || tries == MAX_TRIES;
+    if (isEnough || !failure.mayRetry() || wait.compareTo(MAX_WAIT) > 0) {
       throw e;
     }
     Deadline deadline = stub.getCallOptions().getDeadline();

@@ -156,11 +156,7 @@ public final class InteropDriver {
       case STREAM -> read(stub.streamRepos(call.getStream()), call, context, result);
       case LIST_ALL -> {
         try (WholeList list = new WholeList(stub, call.getListAll())) {
-          try {
-            read(list, call, context, result);
-          } finally {
-            result.setResumes(list.resumes());
-          }
+          read(list, call, context, result);
         }
       }
       case UNKNOWN -> callUnknown(stub);
