@@ -39,7 +39,7 @@ A failure without `ErrorInfo` is not the gateway's answer. The client library, g
 | code | when |
 | --- | --- |
 | UNAVAILABLE | no connection to the gateway, one that broke, or a call that the end of a drain cut off |
-| CANCELLED | the call came just as the gateway stopped accepting calls, which `DRAIN_DELAY` avoids; the caller did not read |
+| CANCELLED | the call came just as the gateway stopped accepting calls (set `DRAIN_DELAY`); the caller did not read |
 | UNIMPLEMENTED | the gateway has no such method |
 | RESOURCE_EXHAUSTED | a request over 64 KiB, metadata over 32 KiB, or a reply over the client's own limit |
 """
