@@ -113,6 +113,11 @@ async def test_what_keeps_callers_out_is_needed(which: str, kept_safe_by: str, m
     assert "whoever reaches 0.0.0.0:50051" in ended.err
 
 
+def test_connections_have_an_age_only_where_no_mesh_balances_calls() -> None:
+    assert BASE["SWR_GATEWAY_MAX_CONNECTION_AGE"] != "0s"
+    assert GIVEN["istio"]["SWR_GATEWAY_MAX_CONNECTION_AGE"] == "0s"
+
+
 def test_every_variable_is_a_setting() -> None:
     known = {*map(variable, Settings.model_fields), CONFIG_VARIABLE}
     suffixes = {".conf", ".env", ".md", ".service", ".sh", ".yaml"}

@@ -57,9 +57,9 @@ test_stream_repos.py::test_messages_are_split_on_rows_at_one_mebibyte
 test_stream_repos.py::test_a_row_that_is_larger_than_a_message_should_be_has_one_of_its_own
     (a larger repository has one of its own)
 test_stream_repos.py::test_a_repository_on_two_pages_is_sent_once
-    a repository that shows up twice because the list moved sent once
+    a repository that shows up twice because the list moved only once
 test_stream_repos.py::test_every_message_can_be_resumed_behind
-    in every message the `next_offset` that resumes behind it
+    in every message the `next_offset` that resumes after it
 test_check_call.py::test_a_failure_is_told_with_what_to_mend_after_one_request
     signed in as the gateway would and never sent again
 test_credentials.py::test_a_file_that_was_replaced_is_read_again
@@ -199,7 +199,7 @@ async def test_a_stream_that_is_ok_is_whole(faults: Faults, serve: Serve) -> Non
     assert names == [row.record["name"] for row in shown]
 
 
-@keeps("goes on behind the last message where a stream breaks, and raises one `CallError` with all details")
+@keeps("continues after the last message where a stream breaks, and raises one `CallError` with all details")
 async def test_the_client_goes_on_where_a_stream_breaks_and_tells_what_ends_it(scripted: ScriptedGateway) -> None:
     rule = error_details_pb2.BadRequest(field_violations=[{"field": "page_size", "description": "told"}])
     scripted.play((message(0), AT_ONCE), (message(2), AT_ONCE), (message(4), Break(NOT_TAKEN, details=(rule,))))

@@ -12,6 +12,7 @@ import pytest
 from google.rpc import code_pb2
 from rich.cells import cell_len
 
+from commands import Run
 from conftest import Serve
 from docs.generate.errors_page import errors_page
 from docs.generate.picture import COMMANDS, PICTURE, picture
@@ -28,7 +29,12 @@ SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.glob("*.md")),
+    *sorted(ROOT.glob("clients/*/README.md")),
+    *sorted((ROOT / "deploy").glob("**/README.md")),
+]
 
 
 def rows(page: str) -> list[list[str]]:
@@ -167,3 +173,11 @@ async def test_the_example_in_python_runs(serve: Serve, capfd: pytest.CaptureFix
         code = example.replace("127.0.0.1:50051", (await serve(upstream_url=url)).address)
         await asyncio.to_thread(exec, code, {"__name__": "__main__"})
     assert capfd.readouterr().out.startswith(SAID)
+
+
+async def test_the_failed_call_of_the_readme_says_what_it_says_there(serve: Serve, run: Run) -> None:
+    expected = README.partition("The last one prints\n\n```text\n")[2].partition("```")[0]
+    async with running(make_app(default_repositories())) as url:
+        ended = await run("list", "--target", (await serve(upstream_url=url)).address, "--name", "a|b")
+    printed, shown = (re.sub(r"(?<=request id: )\w{32}", "", text) for text in (ended.err, expected))
+    assert printed == shown

@@ -22,12 +22,26 @@ Every failed call carries a `google.rpc.Status`:
 - where it applies a `BadRequest` that names the fields, a `RetryInfo` with the trailer `grpc-retry-pushback-ms`, a
   `QuotaFailure`.
 
-The message is the upstream's own text where it has one, and else the gateway's.
+The message is the upstream's own text where it has one, and else the gateway's. A failure without these
+details is [not the gateway's](#without-a-reason).
 
 **Retry `UNAVAILABLE` only**, once the pushback is over; [`service-config.json`](service-config.json) has a client of
 gRPC do it. What the gateway itself sends again is in the last column: within the call's deadline and a budget, as
 [reliability.md](reliability.md#retries) says. A 401 is sent once more, with a new token, where
 `AUTH` is `iam`, or `token` with a file that has changed.
+"""
+
+_WITHOUT = """
+## Without a reason
+
+A failure without `ErrorInfo` is not the gateway's answer. The client library, gRPC itself or a proxy ended the call:
+
+| code | when |
+| --- | --- |
+| UNAVAILABLE | no connection to the gateway, one that broke, or a call that the end of a drain cut off |
+| CANCELLED | the call came just as the gateway stopped accepting calls (set `DRAIN_DELAY`); the caller did not read |
+| UNIMPLEMENTED | the gateway has no such method |
+| RESOURCE_EXHAUSTED | a request over 64 KiB, metadata over 32 KiB, or a reply over the client's own limit |
 """
 
 _OF_CODES = """
@@ -61,6 +75,7 @@ def errors_page() -> str:
             ),
             _OF_CODES,
             table(("reason", "codes", "field"), _codes()),
+            _WITHOUT,
         )
     )
 

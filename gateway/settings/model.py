@@ -199,7 +199,7 @@ class Settings(BaseModel):
     )
     max_connection_age_grace: Duration = Field(
         600.0,
-        description="Time that calls have to finish behind that age before their connection is closed; 0s is as long "
+        description="Time that calls have to finish after that age before their connection is closed; 0s is as long "
         "as they take.",
     )
     max_concurrent_streams: Count = Field(1000, description="Calls at once on one connection; further ones wait.")
