@@ -27,7 +27,8 @@ def draw(plot: Plot, folder: Path) -> None:
     for panel, where in zip(plot.panels, axes, strict=True):
         _draw(panel, where)
         where.set_xlabel(plot.counted)
-    axes[0].legend(fontsize="small")
+    # Beside the panels: inside of one it would hide lines.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     figure.savefig(folder / f"{plot.name}.svg", metadata={"Date": None})
 
 
