@@ -137,7 +137,7 @@ function waitBeforeResume(error: ConnectError, resumes: number): number | undefi
   if (resumes === MAX_RESUMES) return undefined;
   const failure = readError(error);
   // Without details it was not the gateway that ended the call: the connection broke.
-  const broken = !failure.reason && [Code.Canceled, Code.Internal].includes(failure.code);
+  const broken = !failure.reason && [Code.Canceled, Code.Aborted, Code.Internal].includes(failure.code);
   if (failure.code !== Code.Unavailable && failure.reason !== "SLOW_READER" && !broken) return undefined;
   const wait = failure.pushbackMs ?? failure.retryDelayMs ?? 200 * 2 ** resumes * (0.5 + Math.random() / 2);
   return wait >= 0 && wait <= MAX_WAIT_MS ? wait : undefined;
