@@ -116,6 +116,16 @@ def test_a_later_page_that_is_wider_is_cut_to_the_terminal() -> None:
     assert re.fullmatch(r"n+…  description|n+…  desc\w*…", cut)
 
 
+def test_a_number_that_is_wider_on_a_later_page_is_whole_and_texts_give_way_to_it() -> None:
+    writer = make_writer("table", ("name", "num_download", "description"), Terminal(48, colours=False))
+    first = writer.page([repos_pb2.Repo(name="n" * 8, num_download=7, description="d" * 20) for _ in range(3)])
+    (line,) = writer.page([repos_pb2.Repo(name="n" * 8, num_download=2**62, description="d" * 20)]).splitlines()
+    assert "…" not in first
+    assert str(2**62) in line.split()
+    assert line.count("…") == 1
+    assert cell_len(line) <= 48
+
+
 def test_times_that_are_missing_are_empty() -> None:
     header, row = table(repos_pb2.Repo(name="r"), columns=("updated_at", "name")).splitlines()
     assert (header, row.split()) == ("UPDATED (UTC)  NAME", ["r"])

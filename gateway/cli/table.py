@@ -36,6 +36,7 @@ class TableWriter:
         self._columns = columns or COLUMNS
         self._terminal = terminal
         self._widths: list[int] = []
+        self._least: list[int] = []
         self._count = self._public = 0
 
     def page(self, repos: Sequence[repos_pb2.Repo]) -> str:
@@ -72,15 +73,24 @@ class TableWriter:
 
     def _fit(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
         """Return the widths of the columns; on a terminal so that they fit into a line, if that can be."""
-        least = list(map(cell_len, names))
+        self._least = list(map(cell_len, names))
         lengths = [sorted(map(cell_len, cells)) for cells in zip(*rows, strict=True)] or [[0]] * len(names)
-        widths = [max(some[-1], low) for some, low in zip(lengths, least, strict=True)]
+        widths = [max(some[-1], low) for some, low in zip(lengths, self._least, strict=True)]
+        return self._narrowed(widths, lengths)
+
+    def _narrowed(self, widths: list[int], lengths: Sequence[Sequence[int]]) -> list[int]:
+        """Return the widths that fit into a line of the terminal, if that can be: only texts are made narrower.
+
+        Args:
+            widths: Those that are wanted.
+            lengths: Of the cells of each column, the shortest first.
+        """
         if self._terminal is None:
             return widths
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) - self._terminal.width
         texts = [index for index, column in enumerate(self._columns) if column not in _NEVER_CUT]
         for _ in range(excess):
-            able = [index for index in texts if widths[index] > least[index]]
+            able = [index for index in texts if widths[index] > self._least[index]]
             if not able:
                 break
             # A column is made narrower where that cuts the fewest cells: one name of 128 characters is cut first.
@@ -89,23 +99,25 @@ class TableWriter:
         return widths
 
     def _line(self, row: Sequence[str], *, public: bool) -> str:
-        cells = self._padded(row)
+        cells = _padded(self._columns, row, self._widths)
         if self._terminal is None:
             return _joined(cells) + "\n"
         if cell_len(_joined(cells)) > self._terminal.width:
-            cells = self._padded([_cut(cell, width) for cell, width in zip(row, self._widths, strict=True)])
+            widths = self._widths_of(row)
+            cells = _padded(self._columns, list(map(_cut, row, widths)), widths)
         if cell_len(_joined(cells)) > self._terminal.width:  # so many columns that their names alone do not fit
             return _cut(_joined(cells), self._terminal.width) + "\n"
         if public:
             cells = [self._painted(column, cell) for column, cell in zip(self._columns, cells, strict=True)]
         return _joined(cells) + "\n"
 
-    def _padded(self, row: Sequence[str]) -> list[str]:
-        cells = []
-        for column, cell, width in zip(self._columns, row, self._widths, strict=True):
-            blank = " " * (width - cell_len(cell))
-            cells.append(blank + cell if column in NUMBERS else cell + blank)
-        return cells
+    def _widths_of(self, row: Sequence[str]) -> list[int]:
+        """Return the widths for a row that is wider than its columns: a number is whole, and texts give way to it."""
+        widths = [
+            max(width, cell_len(cell)) if column in _NEVER_CUT else width
+            for column, cell, width in zip(self._columns, row, self._widths, strict=True)
+        ]
+        return self._narrowed(widths, [[cell_len(cell)] for cell in row])
 
     def _painted(self, column: str, cell: str) -> str:
         """Return a cell of a public repository."""
@@ -113,6 +125,14 @@ class TableWriter:
             return cell
         text = cell.rstrip()
         return self._terminal.paint(text, _PUBLIC) + cell[len(text) :]
+
+
+def _padded(columns: Sequence[str], row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = []
+    for column, cell, width in zip(columns, row, widths, strict=True):
+        blank = " " * (width - cell_len(cell))
+        cells.append(blank + cell if column in NUMBERS else cell + blank)
+    return cells
 
 
 def _joined(cells: Sequence[str]) -> str:
