@@ -129,11 +129,19 @@ GO_STUBS = export GOBIN='$(abspath .tools/bin)' GOFLAGS=-mod=readonly && go inst
 		--go_out=. --go_opt=module=swr-gateway.dev/gen --go-grpc_out=. --go-grpc_opt=module=swr-gateway.dev/gen \
 		gateway/swr/v1/repos.proto
 
-# A gateway by hand, to compare with: where it cannot be built, its column stays empty.
-GOSVC := benchmarks/chaos/gosvc
+# What is compared with, in Go: gateways by hand (gohand, gosonic; gosvc for `make chaos`), their load and their upstream.
+PEERS := benchmarks/go
+PEER_SOURCES := $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto
 
-.tools/bin/gosvc: $(GOSVC)/main.go $(GOSVC)/go.mod $(GOSVC)/go.sum protos/gateway/swr/v1/repos.proto
-	-@mkdir -p $(@D) && cd $(GOSVC) && $(GO_STUBS) && go install .
+.tools/bin/gohand: $(PEER_SOURCES) | $(VENV)/.developers
+	@command -v go >/dev/null || { echo 'error: it needs Go, at the version of $(PEERS)/go.mod'; exit 1; }
+	@mkdir -p $(@D) && cd $(PEERS) && $(GO_STUBS) && go install ./cmd/...
+	@touch $@
+
+# Where it cannot be built, its column stays empty.
+.tools/bin/gosvc: $(PEER_SOURCES) | $(VENV)/.developers
+	-@mkdir -p $(@D) && cd $(PEERS) && $(GO_STUBS) && go install ./cmd/gosvc
+	-@touch -c $@
 
 bench-peers: $(VENV)/.bench .tools/bin/gohand ## Compare throughput, CPU, latency and memory with gateways by hand and with Envoy; writes docs/performance.md (ROUNDS=5 SECONDS=1.5 BASE=main)
 	@$(BIN)/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BASE),--base $(BASE))
@@ -144,14 +152,6 @@ profile: $(VENV)/.bench .tools/bin/gohand ## Show where a loaded gateway spends 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.developers
 	@$(BIN)/python $(INSTALL) -r $<
 	@$(COMPLETE)
-	@touch $@
-
-# The load, the upstream and the gateways by hand: load, upstream, gohand and gosonic.
-PEERS := benchmarks/peers/go
-
-.tools/bin/gohand: $(wildcard $(PEERS)/go.* $(PEERS)/*/*.go $(PEERS)/cmd/*/*.go) protos/gateway/swr/v1/repos.proto | $(VENV)/.developers
-	@command -v go >/dev/null || { echo 'error: it needs Go, at the version of $(PEERS)/go.mod'; exit 1; }
-	@mkdir -p $(@D) && cd $(PEERS) && $(GO_STUBS) && go install ./cmd/...
 	@touch $@
 
 WEB := clients/web

@@ -4,7 +4,7 @@ package main
 import (
 	"encoding/json"
 
-	"swr-gateway/benchmarks/peers/byhand"
+	"swr-gateway/benchmarks/byhand"
 )
 
 func main() {

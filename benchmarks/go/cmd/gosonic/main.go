@@ -4,7 +4,7 @@ package main
 import (
 	"github.com/bytedance/sonic"
 
-	"swr-gateway/benchmarks/peers/byhand"
+	"swr-gateway/benchmarks/byhand"
 )
 
 func main() {

@@ -14,7 +14,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	pb "swr-gateway/benchmarks/peers/gateway/swr/v1"
+	pb "swr-gateway/benchmarks/gateway/swr/v1"
 )
 
 var (

@@ -1,4 +1,4 @@
-// A gateway as one writes it by hand: grpc-go, net/http and encoding/json, with their defaults, and a log line a call.
+// gosvc is a gateway as one writes it by hand: grpc-go, net/http and encoding/json, with their defaults, and a log line a call.
 package main
 
 import (
@@ -20,9 +20,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pb "swr-gateway/benchmarks/chaos/gosvc/gateway/swr/v1"
+	"swr-gateway/benchmarks/byhand"
+	pb "swr-gateway/benchmarks/gateway/swr/v1"
 )
 
 const pageSize = 100
@@ -32,26 +32,6 @@ type service struct {
 	upstream string
 	timeout  time.Duration
 	client   http.Client
-}
-
-type row struct {
-	Name         string    `json:"name"`
-	Category     string    `json:"category"`
-	Description  string    `json:"description"`
-	Size         int64     `json:"size"`
-	IsPublic     bool      `json:"is_public"`
-	NumImages    int64     `json:"num_images"`
-	NumDownload  int64     `json:"num_download"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
-	URL          string    `json:"url"`
-	Path         string    `json:"path"`
-	InternalPath string    `json:"internal_path"`
-	DomainName   string    `json:"domain_name"`
-	Namespace    string    `json:"namespace"`
-	Tags         []string  `json:"tags"`
-	Status       bool      `json:"status"`
-	Logo         string    `json:"logo"`
 }
 
 func (s *service) ListRepos(ctx context.Context, request *pb.ListReposRequest) (*pb.ListReposResponse, error) {
@@ -106,20 +86,11 @@ func (s *service) fetch(ctx context.Context, offset, limit int32) ([]*pb.Repo, e
 	if response.StatusCode != http.StatusOK {
 		return nil, status.Error(codes.Unavailable, response.Status)
 	}
-	var rows []row
+	var rows []byhand.Row
 	if err := json.Unmarshal(body, &rows); err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	repos := make([]*pb.Repo, len(rows))
-	for number, r := range rows {
-		repos[number] = &pb.Repo{
-			Name: r.Name, Category: r.Category, Description: r.Description, Size: r.Size, IsPublic: r.IsPublic,
-			NumImages: r.NumImages, NumDownload: r.NumDownload, CreatedAt: timestamppb.New(r.CreatedAt),
-			UpdatedAt: timestamppb.New(r.UpdatedAt), Url: r.URL, Path: r.Path, InternalPath: r.InternalPath,
-			DomainName: r.DomainName, Namespace: r.Namespace, Tags: r.Tags, Status: r.Status, Logo: r.Logo,
-		}
-	}
-	return repos, nil
+	return byhand.Repos(rows), nil
 }
 
 func main() {

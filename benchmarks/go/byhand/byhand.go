@@ -11,39 +11,17 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pb "swr-gateway/benchmarks/peers/gateway/swr/v1"
+	pb "swr-gateway/benchmarks/gateway/swr/v1"
 )
 
 // As many connections are kept as there are calls in flight at the most: the default keeps two.
 const kept = 1024
-
-type row struct {
-	Name         string    `json:"name"`
-	Category     string    `json:"category"`
-	Description  string    `json:"description"`
-	Size         int64     `json:"size"`
-	IsPublic     bool      `json:"is_public"`
-	NumImages    int64     `json:"num_images"`
-	NumDownload  int64     `json:"num_download"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
-	URL          string    `json:"url"`
-	Path         string    `json:"path"`
-	InternalPath string    `json:"internal_path"`
-	DomainName   string    `json:"domain_name"`
-	Namespace    string    `json:"namespace"`
-	Tags         []string  `json:"tags"`
-	Status       bool      `json:"status"`
-	Logo         string    `json:"logo"`
-}
 
 var codeOf = map[int]codes.Code{
 	http.StatusBadRequest:          codes.InvalidArgument,
@@ -102,11 +80,11 @@ func (s *service) ListRepos(ctx context.Context, request *pb.ListReposRequest) (
 		}
 		return nil, status.Errorf(code, "HTTP %d: %.1000s", response.StatusCode, body)
 	}
-	var rows []row
+	var rows []Row
 	if err := s.unmarshal(body, &rows); err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	return &pb.ListReposResponse{Repos: repos(rows), ContentRange: contentRange(response.Header.Get("Content-Range"))}, nil
+	return &pb.ListReposResponse{Repos: Repos(rows), ContentRange: contentRange(response.Header.Get("Content-Range"))}, nil
 }
 
 func (s *service) get(ctx context.Context, target string) (*http.Response, error) {
@@ -144,20 +122,6 @@ func filter(request *pb.ListReposRequest) string {
 		clauses = append(clauses, fmt.Sprintf("offset::%d|limit::%d", request.GetOffset(), request.GetLimit()))
 	}
 	return strings.Join(clauses, "|")
-}
-
-func repos(rows []row) []*pb.Repo {
-	made := make([]*pb.Repo, len(rows))
-	for number := range rows {
-		r := &rows[number]
-		made[number] = &pb.Repo{
-			Name: r.Name, Category: r.Category, Description: r.Description, Size: r.Size, IsPublic: r.IsPublic,
-			NumImages: r.NumImages, NumDownload: r.NumDownload, CreatedAt: timestamppb.New(r.CreatedAt),
-			UpdatedAt: timestamppb.New(r.UpdatedAt), Url: r.URL, Path: r.Path, InternalPath: r.InternalPath,
-			DomainName: r.DomainName, Namespace: r.Namespace, Tags: r.Tags, Status: r.Status, Logo: r.Logo,
-		}
-	}
-	return made
 }
 
 func contentRange(header string) *pb.ContentRange {
