@@ -352,7 +352,8 @@ def test_every_alert_is_seen_firing_in_a_test() -> None:
 
 
 def test_the_dashboard_is_fresh() -> None:
-    written = subprocess.run([sys.executable, GRAFANA / "dashboard.py"], capture_output=True, check=True)
+    command = [sys.executable, "-m", "deploy.grafana.dashboard"]
+    written = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     assert (GRAFANA / "swr-gateway.json").read_bytes() == written.stdout
 
 
