@@ -10,7 +10,8 @@ import pytest
 import clients.interop.cases  # noqa: F401 - registers them
 from clients.interop import playing
 from clients.interop.__main__ import at_hand, choose
-from clients.interop.case import CASES, OK, Case, Verdict, same
+from clients.interop.case import CASES, OK, Case, Verdict
+from clients.interop.checks import same
 from clients.interop.expectations import DIFFERENCES
 from clients.interop.playing import judge, play, play_all
 from clients.interop.registry import CLIENTS, CLIENTS_FOLDER, Client

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from clients.interop.stage import Stage
+from clients.interop.stage import Stage
 
 # What a case says where there is nothing else to say.
 OK = "ok"
@@ -18,12 +16,8 @@ OK = "ok"
 LIMIT = 90.0
 
 
-class WrongError(Exception):
-    """A client, or the gateway, did not do what a case is about."""
-
-
 # Returns what was seen, in a word or two: what is held against the expectation, and stands in the table.
-Play: TypeAlias = Callable[["Stage"], Awaitable[str]]
+Play: TypeAlias = Callable[[Stage], Awaitable[str]]
 
 
 @dataclass(frozen=True)
@@ -79,35 +73,3 @@ def case(what: str, expected: str = OK) -> Callable[[Play], Play]:
         return play
 
     return register
-
-
-def expect(holds: object, otherwise: str) -> None:
-    """Hold a case to a condition.
-
-    Raises:
-        WrongError: It does not hold.
-    """
-    if not holds:
-        raise WrongError(otherwise)
-
-
-def same(seen: object, wanted: object, what: str) -> None:
-    """Hold a case to a value.
-
-    Raises:
-        WrongError: It is another one.
-    """
-    expect(seen == wanted, f"{what} is {seen!r} and not {wanted!r}")
-
-
-async def comes(event: Awaitable[object], what: str, within: float = 20.0) -> None:
-    """Wait for what has to come.
-
-    Raises:
-        WrongError: It did not.
-    """
-    try:
-        async with asyncio.timeout(within):
-            await event
-    except TimeoutError:
-        raise WrongError(f"after {within:.0f} s {what} has not come") from None

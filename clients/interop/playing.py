@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from clients.interop.case import LIMIT, Case, Played, Verdict, WrongError
+from clients.interop.case import LIMIT, Case, Played, Verdict
+from clients.interop.checks import WrongError
 from clients.interop.driver import Driver, DriverError, UnsupportedError, driving
 from clients.interop.expectations import DIFFERENCES
 from clients.interop.registry import Client

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from benchmarks.chaos.serving import Served
-from clients.interop.case import same
+from clients.interop.checks import same
 from clients.interop.driver import Driver
 from clients.interop.interop_pb2 import Call, Connect, Result
 from clients.interop.world import World

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from clients.interop.case import OK, case, expect, same
+from clients.interop.case import OK, case
+from clients.interop.checks import expect, same
 from clients.interop.interop_pb2 import Call
 from clients.interop.stage import Stage, must_end
 from gateway.swr.v1.repos_pb2 import ListReposRequest, RepoFilter

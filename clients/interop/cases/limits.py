@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clients.interop.case import OK, case, same
+from clients.interop.case import OK, case
+from clients.interop.checks import same
 from clients.interop.stage import Stage, code_of, must_end
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from clients.interop.case import OK, case, expect, same
+from clients.interop.case import OK, case
+from clients.interop.checks import expect, same
 from clients.interop.rows import EXACT, listing, names
 from clients.interop.stage import Stage, code_of, must_end, repos_of
 from clients.interop.world import TOTAL

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clients.interop.case import OK, case, same
+from clients.interop.case import OK, case
+from clients.interop.checks import same
 from clients.interop.stage import Stage, must_end
 from gateway.swr.v1.repos_pb2 import CENTER_THIRD_PARTY, ListReposRequest, RepoFilter
 

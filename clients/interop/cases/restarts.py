@@ -7,7 +7,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from clients.interop.case import case, comes, same
+from clients.interop.case import case
+from clients.interop.checks import comes, same
 from clients.interop.interop_pb2 import Call, Result
 from clients.interop.stage import Stage, code_of
 from gateway.swr.v1.repos_pb2 import ListReposRequest, RepoFilter

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
-from clients.interop.case import OK, case, same
+from clients.interop.case import OK, case
+from clients.interop.checks import same
 from clients.interop.interop_pb2 import Call
 from clients.interop.stage import Stage, must_end
 from clients.interop.world import free_port

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from clients.interop.case import OK, case, comes, expect, same
+from clients.interop.case import OK, case
+from clients.interop.checks import comes, expect, same
 from clients.interop.interop_pb2 import Call
 from clients.interop.rows import listing, names
 from clients.interop.stage import Stage, code_of, must_end, repos_of
