@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,4 +101,9 @@ def test_differences_are_of_clients_and_cases_that_there_are() -> None:
 def test_every_driver_has_a_client_of_which_the_version_is_known() -> None:
     drivers = {path.parent.name for path in CLIENTS_FOLDER.glob("*/interop") if path.is_file()}
     assert drivers <= {client.folder for client in CLIENTS}
-    assert all(client.version for client in CLIENTS if client.is_here)
+    assert all(client.version for client in CLIENTS if client.is_here and not (client.package and client.missing))
+
+
+def test_a_library_of_the_system_that_is_not_there_is_missing() -> None:
+    client = Client("gRPC--", "C--", "c--", needs=("pkg-config",), package="no-such-library")
+    assert client.missing == ["no-such-library" if shutil.which("pkg-config") else "pkg-config"]

@@ -24,7 +24,7 @@ class Client:
         folder: In `clients/`: with a Makefile whose `build` builds the driver, and `interop`, which runs it.
         needs: Programs without which it cannot be built or run.
         pinned: A file of that folder that pins the library, and a pattern whose group is its version.
-        asked: A command that prints the version, where the system has the library and nothing pins it.
+        package: What pkg-config calls the library, where the system has it and nothing pins it.
         module: Of this package, in place of an executable: the driver in Python.
     """
 
@@ -33,7 +33,7 @@ class Client:
     folder: str
     needs: tuple[str, ...] = ()
     pinned: tuple[str, str] = ("", "")
-    asked: tuple[str, ...] = ()
+    package: str = ""
     module: str = ""
 
     @property
@@ -43,8 +43,11 @@ class Client:
 
     @property
     def missing(self) -> list[str]:
-        """Return the programs that it needs and this machine does not have."""
-        return [program for program in self.needs if shutil.which(program) is None]
+        """Return the programs that it needs and this machine does not have; where it has them all, the library."""
+        programs = [program for program in self.needs if shutil.which(program) is None]
+        if programs or not self.package or _pkg_config("--exists", self.package).returncode == 0:
+            return programs
+        return [self.package]
 
     @property
     def build(self) -> tuple[str, ...]:
@@ -67,13 +70,17 @@ class Client:
         """
         if self.module:
             return version("grpcio")
-        if self.asked:
-            return subprocess.run(self.asked, check=True, capture_output=True, text=True).stdout.strip()
+        if self.package:
+            return _pkg_config("--modversion", self.package).stdout.strip()
         name, pattern = self.pinned
         found = re.search(pattern, (CLIENTS_FOLDER / self.folder / name).read_text())
         if found is None:
             raise LookupError(f"{self.folder}/{name} has nothing like {pattern}")
         return found[1]
+
+
+def _pkg_config(*asked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(("pkg-config", *asked), check=False, capture_output=True, text=True)
 
 
 def _of_npm(package: str) -> tuple[str, str]:
@@ -88,5 +95,5 @@ CLIENTS = (
     Client("grpcio", "Python", "python", module="clients.interop.python_driver"),
     Client("grpc-java", "Java", "java", ("java", "mvn"), ("pom.xml", r"<grpc\.version>([\d.]+)<")),
     Client("tonic", "Rust", "rust", ("cargo",), ("Cargo.toml", r'\btonic = \{ version = "=([\d.]+)"')),
-    Client("gRPC++", "C++", "cpp", ("g++", "cmake", "pkg-config"), asked=("pkg-config", "--modversion", "grpc++")),
+    Client("gRPC++", "C++", "cpp", ("g++", "cmake", "pkg-config", "protoc", "grpc_cpp_plugin"), package="grpc++"),
 )
