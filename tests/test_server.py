@@ -18,14 +18,16 @@ from conftest import Serve
 from failures import failure_of, read_failure
 from gateway.background import background
 from gateway.core.errors import GatewayError
+from gateway.core.service import SERVICE_NAME
 from gateway.files.reloading import Look
 from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.server.standing import StandingCalls
 from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from http2 import Kind, peer
 from patience import until
-from scripted_upstream import Act, ScriptedUpstream, page
+from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -141,6 +143,17 @@ async def test_reflection_can_be_switched_off(serve: Serve) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call.read()
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("method", ["ListRepos", "StreamRepos"])
+async def test_a_status_of_a_call_that_failed_comes_with_its_first_headers(
+    method: str, serve: Serve, upstream: ScriptedUpstream
+) -> None:
+    """Behind headers without a status neither gRPC's clients nor Envoy retry."""
+    upstream.play(answer(503, ""))
+    async with peer((await serve(retries=0)).address) as client:
+        (frame,) = await client.answer_to(f"/{SERVICE_NAME}/{method}")
+    assert (frame.kind, frame.ends_its_stream) == (Kind.HEADERS, True)
 
 
 async def test_a_request_too_large_to_be_one_is_refused(serve: Serve, upstream: ScriptedUpstream) -> None:
