@@ -19,7 +19,7 @@ from gateway.core.errors import GatewayError
 from gateway.reliability.limiter import ConcurrencyLimiter, Permit
 from gateway.swr.v1 import repos_pb2
 from patience import AGES, HOUR, Advance
-from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
+from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 
 REQUEST = repos_pb2.ListReposRequest()
 
@@ -442,3 +442,29 @@ async def test_a_page_ahead_whose_first_request_fails_queues_for_its_second(
     await served.until(upstream_in_flight=0, upstream_queue=0)
     await served.drain()
     assert len(upstream.requests) == 4
+
+
+async def test_pages_ahead_do_not_take_the_permit_of_one_that_is_asked_for_again(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
+    answers, second_comes, third_is_there = list_of(95, cuts={}), asyncio.Event(), asyncio.Event()
+    refusals = [answer(503, headers={"Retry-After": "1800"})]
+
+    def third(request: Request) -> bytes:
+        if refusals:
+            return refusals.pop()
+        third_is_there.set()
+        return answers(request)
+
+    scripts: dict[str, Script] = {"0": (answers,), "10": (second_comes, answers), "20": (third,)}
+    upstream.choose = lambda request: scripts.get(request.clause("offset"), (third_is_there, answers))
+    served = await serve(auth="passthrough", max_in_flight=3, max_queue=0, retries=1)
+    request = repos_pb2.StreamReposRequest(page_size=10)
+    stream = aiter(served.stub.StreamRepos(request, metadata=(("x-auth-token", "t"),)))
+    names = [repo.name for repo in (await anext(stream)).repos]
+    await served.until(upstream_in_flight=1)
+    second_comes.set()
+    names += [repo.name for repo in (await anext(stream)).repos]
+    advance(HOUR)
+    names += [repo.name async for message in stream for repo in message.repos]
+    assert names == [f"r-{at}" for at in range(95)]

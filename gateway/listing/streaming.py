@@ -58,12 +58,19 @@ class StreamedPages:
         self._conversions = conversions
         self._dialect = dialect
         self._budget = budget
+        self._under_way: set[Progress] = set()
         self._latest_size = 0  # of a body, which is what the next one will have
 
     def begin(self, page: Page, is_ahead: bool) -> Fetch[Fetched] | None:
-        """Fetch a page; one that is not needed yet takes memory and a permit that are free, and queues for none."""
+        """Fetch a page; one that is not needed yet takes memory and a permit that are free, and queues for none.
+
+        None is fetched ahead while another is asked for again: the permit that was given back meanwhile is still
+        wanted, and a stream must not refuse itself.
+        """
         if not is_ahead:
             return Fetch(page, asyncio.create_task(self._fetch(page, None, None)), None)
+        if any(progress.failure is not None for progress in self._under_way):
+            return None
         share = self._budget.take(self._latest_size)
         if share is None:
             return None
@@ -84,10 +91,12 @@ class StreamedPages:
     async def _fetch(self, page: Page, permit: Permit | None, share: Share | None) -> Fetched:
         deadline = self._deadline()
         progress = Progress(lambda: deadline)
+        self._under_way.add(progress)
         target = request_target(self._query._replace(page=page), self._dialect)
         try:
             answer = await within(deadline, progress, self._fetcher.fetch(target, self._call, progress, permit))
         finally:
+            self._under_way.remove(progress)
             self._call.timings.add(progress.timings)
         self._latest_size = len(answer.body)
         if share is not None:
