@@ -185,6 +185,20 @@ async def test_a_capped_page_is_not_the_end(
     assert asked(upstream) == [(0, size or 100), *((offset, cap) for offset in range(cap, 250, cap))]
 
 
+async def test_a_total_of_the_rows_counts_where_the_page_disproves_that_of_its_header(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
+    listing = Listing(named(250, total_range=250), content_range=False, cap=100)
+
+    def reply(request: Request) -> bytes:
+        return listing(request).replace(b"Content-Type", b"Content-Range: 0-100/0\r\nContent-Type")
+
+    upstream.play((reply,))
+    messages, failure = await collect((await serve()).stub.StreamRepos(request(1000)))
+    assert failure is None
+    assert names(messages) == numbered(*range(250))
+
+
 @pytest.mark.parametrize("prefetch", [1, 4])
 @pytest.mark.parametrize("at", [0, 100, 200])
 async def test_a_page_that_is_cut_is_gone_on_with_behind_its_last_row(
@@ -432,6 +446,23 @@ async def test_an_upstream_that_ignores_offsets_does_not_go_on_for_ever(
     assert failure
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_NO_PROGRESS")
     assert len(messages) == 1
+
+
+# Of 200, told by the rows, it looks as if just the first hundred were hidden.
+@pytest.mark.parametrize(
+    ("position", "total"), [("header", 200), ("header", 300), ("header", 1000), ("rows", 300), ("rows", 1000)]
+)
+async def test_an_upstream_that_ignores_offsets_and_caps_pages_is_not_called_complete(
+    serve: Serve, upstream: ScriptedUpstream, position: str, total: int
+) -> None:
+    in_rows = {"total_range": total} if position == "rows" else {}
+    header = {"Content-Range": f"0-100/{total}"} if position == "header" else {}
+    upstream.play(page(json.dumps(named(100, **in_rows)), header))
+    messages, failure = await collect((await serve(prefetch=1)).stub.StreamRepos(request(1000)))
+    assert failure
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_NO_PROGRESS")
+    assert names(messages) == numbered(*range(100))
+    assert len(upstream.requests) <= 4
 
 
 @pytest.mark.parametrize(

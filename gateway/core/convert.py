@@ -83,8 +83,10 @@ class PageConverter:
         with _naming(page):
             _, fields = yield from self._encode_rows(body)
             identities = yield from _identities_in(body)
-            position = yield from _position_of(body, len(fields), content_range, page)
-        header = parse_content_range(content_range, len(fields))
+            header = parse_content_range(content_range, len(fields))
+            position = header
+            if header is None or page.offset + len(fields) > header.total:  # a total that the page itself disproves
+                position = (yield from _position_in_rows(body, len(fields), page)) or header
         return RowPage(page, fields, identities, position, claimed=header is not None and header.offset == page.offset)
 
     def _convert(self, body: Body, content_range: str | None, page: Page | None) -> Steps[SerializedPage]:
@@ -190,6 +192,11 @@ def _position_of(body: Body, count: int, content_range: str | None, page: Page |
     position = parse_content_range(content_range, count)
     if position is not None or page is None:
         return position
+    return (yield from _position_in_rows(body, count, page))
+
+
+def _position_in_rows(body: Body, count: int, page: Page) -> Steps[ContentRange | None]:
+    """Return where a page lies by its rows alone."""
     try:
         total = yield from _total_in(body)
     except REFUSED:  # of a type of its own: nothing to learn here

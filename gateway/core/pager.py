@@ -51,6 +51,9 @@ class Pager:
         # Whether a page had rows where one before it should have looked: then none looks further than rows have come.
         self._looks_short = False
         self._idle = 0
+        # Of the latest page: where its header says that it lies, and what it held if that was nothing but repeats.
+        self._told_offset = -1
+        self._repeats = 0
 
     @property
     def upcoming(self) -> Page | None:
@@ -84,12 +87,15 @@ class Pager:
             fresh: How many of its rows were not seen before.
 
         Raises:
-            GatewayError: UPSTREAM_NO_PROGRESS: a full page of repeats where only new rows can lie, and the upstream
-                does not even claim that it is the page that was asked for; or too many pages brought nothing new.
+            GatewayError: UPSTREAM_NO_PROGRESS: a full page of repeats where only new rows can lie, or that is the one
+                before it once more, and the upstream does not even claim that it is the page that was asked for; or
+                too many pages brought nothing new.
         """
         page, count = rows.page, len(rows.fields)
         self._idle = 0 if fresh else self._idle + 1
-        if count >= page.limit and not fresh and not rows.claimed and page.offset >= self._reach:
+        is_repeat = count >= page.limit and not fresh
+        comes_again = self._comes_again(rows, is_repeat=is_repeat)
+        if is_repeat and not rows.claimed and (page.offset >= self._reach or comes_again):
             raise GatewayError(UPSTREAM_NO_PROGRESS)
         if self._idle > MAX_IDLE_PAGES:
             raise GatewayError(UPSTREAM_NO_PROGRESS, message=_TOO_MANY_IDLE_PAGES)
@@ -106,6 +112,18 @@ class Pager:
         if not self._shortened:
             return Page(position - position % self._limit, self._limit)
         return Page(position, next(limit for limit in range(self._most, 0, -1) if position % limit == 0))
+
+    def _comes_again(self, rows: RowPage, *, is_repeat: bool) -> bool:
+        """Tell whether a page is the one before it once more, though another was asked for, and note what it is.
+
+        Its header says so, or it has the same rows: two full pages, one behind the other, have none in common. The page
+        that was short looked further than it told, so the first page of repeats may still be what lies there.
+        """
+        told_offset = rows.position.offset if rows.position else -1
+        repeats = hash(tuple(rows.fields)) if is_repeat else 0
+        is_again = told_offset == self._told_offset != -1 or repeats == self._repeats != 0
+        self._told_offset, self._repeats = told_offset, repeats
+        return is_again
 
     def _is_short(self, rows: RowPage) -> bool:
         """Tell whether a page has less than was asked for although more follow."""
