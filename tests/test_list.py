@@ -181,11 +181,12 @@ async def test_a_page_that_is_not_the_end_says_so(
     assert f"{request.clause('offset')} {request.clause('limit')}" == asked
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Range": "0-5/0"}], ids=["no total", "a total that cannot be"])
 @pytest.mark.parametrize(("count", "told"), [(5, True), (4, False)])
 async def test_a_full_page_of_nobody_knows_how_many_may_not_be_the_end(
-    count: int, told: bool, gateway: str, upstream: ScriptedUpstream, run: Run
+    count: int, told: bool, headers: dict[str, str], gateway: str, upstream: ScriptedUpstream, run: Run
 ) -> None:
-    upstream.play(page(json.dumps([{"name": f"r-{number}"} for number in range(count)])))
+    upstream.play(page(json.dumps([{"name": f"r-{number}"} for number in range(count)]), headers))
     ended = await run("list", "--target", gateway, "--limit", "5")
     assert ended.code == 0
     assert ("there may be more; --all lists them" in ended.err) == told

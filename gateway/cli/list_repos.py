@@ -209,12 +209,11 @@ def _no_note(_page: Page) -> str:
 
 
 def _note_of_the_rest(page: Page, offset: int, limit: int) -> str:
-    count = len(page.repos)
-    if not page.HasField("content_range"):
+    count, total = len(page.repos), page.content_range.total
+    if not page.HasField("content_range") or total < offset + count:  # a total that the page disproves says nothing
         unknown = "the upstream does not say of how many, and there may be more; --all lists them"
         return f"{count}: {unknown}" if count >= limit else ""
-    total = page.content_range.total
-    if offset + count >= total:
+    if offset + count == total:
         return ""
     if not offset:
         return f"{count} of {total}; --all lists the rest"
