@@ -387,13 +387,15 @@ def list_of(count: int, *, cuts: Mapping[int, int]) -> Callable[[Request], bytes
 @pytest.mark.parametrize("cuts", [{}, {20: 5}, {0: 1, 5: 2}], ids=["whole pages", "a short page", "short pages"])
 @pytest.mark.parametrize("max_queue", [0, 200])
 @pytest.mark.parametrize("max_in_flight", [1, 3, 100])
+@pytest.mark.parametrize("auth", ["none", "passthrough"])
 async def test_a_lone_stream_waits_for_no_permit_and_so_never_too_long(
-    serve: Serve, upstream: ScriptedUpstream, max_in_flight: int, max_queue: int, cuts: dict[int, int]
+    serve: Serve, upstream: ScriptedUpstream, auth: str, max_in_flight: int, max_queue: int, cuts: dict[int, int]
 ) -> None:
     upstream.play((list_of(95, cuts=cuts),))
     limits = {"max_in_flight": max_in_flight, "max_queue": max_queue, "queue_timeout": "0.000001ms"}
-    served = await serve(**limits)
-    call = served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10))
+    served = await serve(auth=auth, **limits)
+    # Some permits are kept for callers with other tokens.
+    call = served.stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=10), metadata=(("x-auth-token", "t"),))
     assert [repo.name async for message in call for repo in message.repos] == [f"r-{at}" for at in range(95)]
     await served.until(upstream_in_flight=0, upstream_queue=0)
 
