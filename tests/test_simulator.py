@@ -400,6 +400,8 @@ async def test_the_turns_of_odd_values_go_on_from_page_to_page() -> None:
         whole = (await ask(filtered("center::self|offset::0|limit::4"))).body
         halves = [(await ask(filtered(f"center::self|offset::{offset}|limit::2"))).body for offset in (0, 2)]
     assert whole == halves[0][:-1] + b"," + halves[1][1:]
+    spellings = [b".0", b"E+0", b'"', b'.0"']
+    assert re.findall(rb'"num_images":"?\d+(.*?),', whole) == spellings
 
 
 @pytest.mark.parametrize("rejection", Rejection)

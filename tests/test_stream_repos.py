@@ -27,6 +27,7 @@ from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from in_threads import InThreads
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
 from swr_gateway_client import Client
 
@@ -306,9 +307,10 @@ async def test_every_message_can_be_resumed_behind_where_offsets_must_be_multipl
         assert names(messages[: number + 1]) + names(rest) == numbered(*range(50))
 
 
+@pytest.mark.parametrize("kind", [Client, InThreads])
 @pytest.mark.parametrize("cap", [10_000, 70])
 async def test_the_client_resumes_between_pages_where_offsets_must_be_multiples(
-    serve: Serve, upstream: ScriptedUpstream, cap: int
+    serve: Serve, upstream: ScriptedUpstream, cap: int, kind: type[Client | InThreads]
 ) -> None:
     listing = Listing(named(350), cuts={100: 60, 140: 20}, multiples_only=True, cap=cap)
     broken: list[int] = []
@@ -321,7 +323,7 @@ async def test_the_client_resumes_between_pages_where_offsets_must_be_multiples(
         return listing(request)
 
     upstream.play((reply,))
-    async with Client((await serve()).address) as client:
+    async with kind((await serve()).address) as client:
         assert [repo.name async for repo in client.iter_repos()] == numbered(*range(350))
     assert broken == [160]
 
