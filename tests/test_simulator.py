@@ -523,6 +523,13 @@ async def test_records_of_ones_own_are_served_as_they_are(tmp_path: Path) -> Non
         assert (await ask(f"{REPOS}?namespace=%E6%88%91")).names == ["mine"]
 
 
+async def test_records_of_ones_own_may_be_cut_in_the_middle_of_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(r'[{"name": "a", "description": "cut \ud83d"}]')
+    async with simulator(load_repositories(path)) as ask:
+        assert (await ask(REPOS)).json == [{"name": "a", "description": "cut \ufffd"}]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.json_text import forgiving
+
 DEFAULT_COUNT = 256
 PARTNER = "partner-corp"
 
@@ -36,6 +38,9 @@ _DESCRIPTIONS = (
     "nightly build, do not deploy",
 )
 _FIRST_CREATED = datetime(2019, 1, 7, 9, 30, tzinfo=UTC)
+
+
+_decode_records = forgiving(msgspec.json.Decoder(list[dict[str, Any]]).decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,13 @@ def default_repositories(count: int = DEFAULT_COUNT) -> list[Repository]:
 def load_repositories(path: Path) -> list[Repository]:
     """Read records of one's own: a JSON array of objects, each with at least a name.
 
+    Half of a surrogate pair in them is U+FFFD from here on, as it is to the gateway.
+
     Raises:
         OSError: The file cannot be read.
         ValueError: It holds something else.
     """
-    records = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+    records = _decode_records(path.read_bytes())
     if not all(isinstance(record.get("name"), str) for record in records):
         raise ValueError("every record needs a name")
     return [Repository(record) for record in records]
