@@ -202,3 +202,27 @@ def test_an_upstream_that_gives_all_at_once_is_asked_once(size: int) -> None:
     upstream = Unpaged(named(25))
     assert upstream.read(0, size, 4) == named(25)
     assert len(upstream.asked) == 1
+
+
+@dataclass
+class Stuck(Upstream):
+    """Gives its first page whatever it is asked for, and says so if a header tells where that lies."""
+
+    def answer(self, wanted: Page) -> RowPage:
+        first = replace(super().answer(Page(0, 100)), page=wanted)
+        told = ContentRange(wanted.offset, 100, len(self.rows))
+        return replace(first, position=told) if self.total == "rows" else first
+
+
+@pytest.mark.parametrize(("total", "count", "requests"), [("header", 200, 2), ("header", 300, 2), ("rows", 300, 3)])
+def test_a_page_that_comes_for_every_offset_is_not_called_the_whole_list(total: str, count: int, requests: int) -> None:
+    upstream = Stuck(named(count), total=total)
+    with pytest.raises(GatewayError, match="UPSTREAM_NO_PROGRESS"):
+        upstream.read(0, 1000, 0)
+    assert len(upstream.asked) == requests
+
+
+@pytest.mark.parametrize("total", ["header", "rows"])
+def test_a_page_of_repeats_may_be_what_lies_behind_hidden_rows(total: str) -> None:
+    upstream = Upstream([*[None] * 100, *named(100), *[None] * 100], total=total)
+    assert upstream.read(0, 1000, 0) == named(100)
