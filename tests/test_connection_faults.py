@@ -320,6 +320,7 @@ ONE = ("--output", "csv", "--columns", "name", "--limit", "5")
         ("grpc://gateway.example:50051", "without `grpc://`"),
         ("gateway.example", "has no port"),
         ("::1:50051", "[::1]:50051"),
+        ("//gateway.example:50051", "host holds '/'"),
     ],
 )
 @pytest.mark.parametrize("by", ["flag", "variable"])
@@ -331,6 +332,18 @@ async def test_a_target_that_cannot_be_meant_is_refused(by: str, target: str, to
     assert (ended.code, ended.out) == (2, "")
     assert "'--target' (env var: 'SWR_GATEWAY_TARGET')" in ended.err
     assert told in ended.err
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+async def test_an_authority_that_is_no_name_is_refused(by: str, run: Run) -> None:
+    authority = "https://gateway.example"
+    if by == "flag":
+        ended = await run("list", "--authority", authority)
+    else:
+        ended = await run("list", SWR_GATEWAY_TARGET_AUTHORITY=authority)
+    assert (ended.code, ended.out) == (2, "")
+    assert "'--authority' (env var: 'SWR_GATEWAY_TARGET_AUTHORITY')" in ended.err
+    assert "must be a name" in ended.err
 
 
 async def test_the_environment_names_the_gateway(scripted: ScriptedGateway, run: Run) -> None:

@@ -21,6 +21,7 @@ from conftest import Serve
 from gateway.cli.cells import FIELDS
 from scripted_gateway import Break, scripted_gateway
 from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
+from swr_gateway_client.v1 import repos_pb2
 from terminals import on_terminal
 
 UPDATED = "2017-09-11T03:00:02.542841141Z"
@@ -239,6 +240,15 @@ async def test_who_is_asked_to_wait_for_an_hour_is_told_at_once(
     ended = await run("list", "--target", gateway, "--all")
     assert ended.code == 1
     assert "try again after: 3600 s" in ended.err
+
+
+@pytest.mark.parametrize("pushback", [None, "100"], ids=["at once", "after a wait"])
+async def test_a_gateway_that_is_unavailable_is_not_asked_again(pushback: str | None, run: Run) -> None:
+    async with scripted_gateway() as scripted:
+        scripted.play((Break(pushback=pushback),), (repos_pb2.ListReposResponse(),))
+        ended = await run("list", "--target", scripted.target)
+    assert (ended.code, ended.err.splitlines()[0]) == (1, "UNAVAILABLE: on purpose")
+    assert len(scripted.asked) == 1
 
 
 async def test_the_deadline_is_kept(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:

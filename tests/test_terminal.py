@@ -269,6 +269,11 @@ async def test_help_says_how_a_value_is_written(name: str, option: str, metavar:
     assert re.search(rf"^  {option} {re.escape(metavar)}\s", (await run(name, "--help")).out, re.MULTILINE)
 
 
+async def test_help_says_how_many_a_page_may_have(run: Run) -> None:
+    told = " ".join((await run("list", "--help")).out.split())
+    assert "--limit NUMBER Most repositories to list. [default: 100] [1<=x<=1000]" in told
+
+
 async def test_help_has_every_setting_in_its_group(run: Run) -> None:
     told = (await run("serve", "--help")).out
     for title, names in setting_groups().items():

@@ -15,7 +15,7 @@ from gateway.cli.help import option_of
 from gateway.core.tokens import is_token
 from gateway.start_errors import BadFileError
 from swr_gateway_client import Client
-from swr_gateway_client.target import check_target
+from swr_gateway_client.target import check_authority, check_target
 
 # Who waits at a terminal wants to read at once what is wrong. The channel would wait for a gateway, and as long as the
 # server asks it to, past the call's deadline if need be, and the reason would be lost.
@@ -51,6 +51,17 @@ class _Target(click.ParamType[str]):
         return value
 
 
+class _Authority(click.ParamType[str]):
+    name = "authority"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check_authority(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 class _Token(click.ParamType[str]):
     name = "token"
 
@@ -80,7 +91,12 @@ _OPTIONS = (
         show_default=True,
         help="The gateway: host:port or unix:/path.",
     ),
-    _option("--authority", metavar="NAME", help="Its name, where --target has another: behind a forwarded port."),
+    _option(
+        "--authority",
+        type=_Authority(),
+        metavar="NAME",
+        help="Its name, where --target has another: behind a forwarded port.",
+    ),
     _option("--token", type=_Token(), metavar="TOKEN", help="Sent as x-auth-token. Others see flags."),
     _option(
         "--tls/--no-tls",

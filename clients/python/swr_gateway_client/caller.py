@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from swr_gateway_client.channel import Options, channel_options
-from swr_gateway_client.target import check_target
+from swr_gateway_client.target import check_authority, check_target
 from swr_gateway_client.tokens import CALLER_TOKEN, is_token
 
 
@@ -24,6 +24,8 @@ class Caller:
         options: Options = (),
     ) -> None:
         check_target(target)
+        if authority is not None:
+            check_authority(authority)
         if token is not None and not is_token(token):
             raise ValueError("the token must be visible ASCII without blanks")
         self._target = target

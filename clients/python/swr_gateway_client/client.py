@@ -39,8 +39,8 @@ class Client(Caller):
         options: Channel arguments of gRPC; they win over the client's own.
 
     Raises:
-        ValueError: The target is a URL, or has no host or port; or the token cannot be sent: it must be visible ASCII
-            without blanks.
+        ValueError: The target is a URL, or has no host or port; the authority is no name; or the token cannot be sent:
+            it must be visible ASCII without blanks.
     """
 
     _connection: Connection | None = None

@@ -1,4 +1,4 @@
-"""What can name a gateway: where gRPC would make something else of a name, it is refused."""
+"""What can name a gateway: where gRPC would make something else of a name, or look for it in vain, it is refused."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ _LAST_PORT = 65_535
 _MAX_PATH = 107
 _OF_URIS = frozenset("#?%")
 
+# What no host is called: of a URL, of a list, and beside these what is blank or cannot be seen.
+_IN_NO_NAME = frozenset("/\\@?#,")
+
 _SHOULD_BE = "it must be host:port, as in gateway.example:50051 or [::1]:50051, or unix:/path"
 
 
 def check_target(target: str) -> None:
     """Look at the name of a gateway.
 
-    gRPC itself takes a URL for the name of a host, asks on port 443 where there is none, reduces larger ones modulo
-    65,536, and goes to another socket file where the path holds `#` or `?`.
+    gRPC itself takes a URL for the name of a host, which may come to be for as long as a call waits, asks on port 443
+    where there is none, reduces larger ones modulo 65,536, and goes to another socket file where the path holds `#` or
+    `?`.
 
     Raises:
         ValueError: It cannot be meant.
@@ -44,6 +48,22 @@ def check_target(target: str) -> None:
             _check_address(address)
     elif scheme not in _OTHER_SCHEMES:
         _check_address(_address(target))
+
+
+def check_authority(authority: str) -> None:
+    """Look at the name that a gateway goes by, where that is not its target's.
+
+    Raises:
+        ValueError: It cannot be one. gRPC sends whatever it is, and what is in between refuses it without saying why.
+    """
+    if not authority or _stranger_in(authority):
+        raise ValueError(f"the authority must be a name, as in gateway.example, and not {authority!a}")
+
+
+def _stranger_in(name: str) -> str:
+    """Return the first character that no host's name has, or nothing."""
+    strange = (one for one in name if one in _IN_NO_NAME or one.isspace() or not one.isprintable())
+    return next(strange, "")
 
 
 def _check_path(path: str) -> None:
@@ -64,6 +84,8 @@ def _check_address(text: str) -> None:
     host, port = address[1], address[2]
     if not host.strip("[]"):
         raise ValueError(f"the target has no host: {_SHOULD_BE}")
+    if stranger := _stranger_in(host):
+        raise ValueError(f"the target's host holds {stranger!a}, which no host's name has: {_SHOULD_BE}")
     if not port:
         raise ValueError(f"the target has no port: {_SHOULD_BE}")
     if not _PORT.fullmatch(port) or int(port) > _LAST_PORT:
@@ -92,4 +114,4 @@ def _address(target: str) -> str:
     """Return a target without gRPC's scheme and name server."""
     scheme = _scheme(target)
     name = target[len(scheme) + 1 :] if scheme else target
-    return name.rpartition("/")[2] if name.startswith("//") else name
+    return name.rpartition("/")[2] if scheme and name.startswith("//") else name

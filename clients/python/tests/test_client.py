@@ -155,6 +155,13 @@ def test_a_target_may_be_any_name_that_grpc_resolves(target: str) -> None:
         ("gateway.example:99999999999", "port must be a number from 1 to 65535"),
         ("gateway.example:٣", "port must be a number from 1 to 65535"),
         ("gateway.example:50051/path", "port must be a number from 1 to 65535"),
+        ("//gateway.example:50051", "host holds '/'"),
+        ("gateway.example/:50051", "host holds '/'"),
+        ("user@gateway.example:50051", "host holds '@'"),
+        ("a.example,b.example:50051", "host holds ','"),
+        (" gateway.example:50051", "host holds ' '"),
+        ("gateway.example\u200b:50051", "host holds '\\u200b'"),
+        ("dns:///gateway example:50051", "host holds ' '"),
         (":50051", "has no host"),
         ("", "has no host"),
     ],
@@ -213,6 +220,20 @@ async def test_the_authority_stands_in_for_the_targets_name(kind: Kind) -> None:
             failure = await failure_of(client.list_repos())
     assert failure.code is grpc.StatusCode.UNAVAILABLE
     assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "authority", ["", "https://gateway.example", "gateway.example/", "a@b", "a b", "a,b", "a\n", "\x7f"], ids=ascii
+)
+def test_an_authority_that_is_no_name_is_refused_at_once(authority: str) -> None:
+    with pytest.raises(ValueError, match=r"^the authority must be a name, as in gateway\.example, and not ") as raised:
+        Client("localhost:1", authority=authority)
+    assert str(raised.value).endswith(f" {authority!a}")
+
+
+@pytest.mark.parametrize("authority", ["gateway.example", "gateway.example:50051", "[::1]:50051", "a_b", "localhost"])
+def test_any_name_may_be_the_authority(authority: str) -> None:
+    assert Client("localhost:1", authority=authority)
 
 
 @pytest.mark.parametrize("token", ["", "a b", "a\nb", "a\x00", "é", "\x7f"], ids=ascii)
