@@ -151,6 +151,29 @@ async def test_iam_that_refuses_is_told_in_its_own_words(upstream: ScriptedUpstr
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ((answer(405),), ("INTERNAL: IAM does not accept", "not IAM's address: check --iam-url")),
+        ((answer(404),), ("NOT_FOUND: IAM did not find", "not IAM's address: check --iam-url")),
+        ((answer(200, "<html>"),), ("IAM's answer is not that of a token", "not IAM's address")),
+        ((answer(503),), ("UNAVAILABLE: IAM is not available", "to IAM's support")),
+        ((b"SSH-2.0\r\n\r\n",), ("IAM", "--iam-url has the right scheme and port", "not IAM")),
+        ((Act.RESET,), ("before IAM had answered", "--iam-url has the right scheme and port")),
+    ],
+    ids=["405", "404", "no token", "503", "no HTTP", "reset"],
+)
+async def test_what_is_wrong_with_iam_is_not_said_of_the_upstream(
+    script: Script, told: tuple[str, ...], upstream: ScriptedUpstream, run: Run
+) -> None:
+    async with scripted_upstream() as iam:
+        iam.play(script)
+        given = ("--auth", "iam", "--iam-url", iam.url, *IAM)
+        ended = await call(run, upstream.url, *given, SWR_GATEWAY_IAM_PASSWORD=CANARY)
+        assert_failed(ended, f"IAM, {iam.url}, with auth=iam", *told)
+    assert not re.search("the upstream|--upstream-url|--dialect|SWR's", ended.err)
+
+
 async def test_without_a_callers_token_nothing_is_sent(upstream: ScriptedUpstream, run: Run) -> None:
     ended = await call(run, upstream.url)
     assert_failed(ended, f"the upstream, {upstream.url}, with auth=passthrough", "CREDENTIAL_MISSING", "--caller-token")
@@ -192,6 +215,16 @@ async def test_a_callers_token_that_nothing_uses_is_refused(arguments: tuple[str
     assert "--caller-token goes with --call and auth=passthrough" in ended.err
 
 
+async def test_a_callers_token_that_cannot_be_sent_is_refused_and_not_shown(
+    upstream: ScriptedUpstream, run: Run
+) -> None:
+    ended = await call(run, upstream.url, "--caller-token", f"{CANARY} x")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--caller-token must be visible ASCII without blanks" in ended.err
+    assert CANARY not in ended.err
+    assert upstream.requests == []
+
+
 REASONS = {
     cause.reason for room in (errors, status) for cause in vars(room).values() if isinstance(cause, errors.Cause)
 }
@@ -205,4 +238,4 @@ def test_there_is_something_to_mend_for_every_reason(auth: Auth, is_of_iam: bool
         text = remedy(reason, auth, is_of_iam=is_of_iam)
         assert text
         assert "{" not in text
-        assert not (is_of_iam and "--upstream-url" in text)
+        assert not (is_of_iam and re.search("the upstream|--upstream-url|--dialect|SWR's API|one row", text))

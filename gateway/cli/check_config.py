@@ -12,6 +12,7 @@ from gateway.cli.help import option_of
 from gateway.cli.options import SettingsCommand, with_settings
 from gateway.cli.terminal import find_terminal
 from gateway.core.errors import GatewayError
+from gateway.core.tokens import is_token
 from gateway.settings.environment import find_notes
 from gateway.settings.model import SECRETS, Auth, Settings
 from gateway.start_errors import BadFileError
@@ -45,6 +46,8 @@ def command(settings: Settings, call: bool, caller_token: str | None) -> None:
     """
     if caller_token is not None and not (call and settings.auth is Auth.PASSTHROUGH):
         raise click.UsageError("--caller-token goes with --call and auth=passthrough")
+    if caller_token and not is_token(caller_token):
+        raise click.UsageError("--caller-token must be visible ASCII without blanks")
     for name, value in settings.model_dump(mode="json").items():
         if value is None and Settings.model_fields[name].default is None:
             click.echo(f"# {name} is not set")

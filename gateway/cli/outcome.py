@@ -8,6 +8,7 @@ from gateway.cli.failure import failure_as_text
 from gateway.cli.remedies import remedy
 from gateway.cli.terminal import Terminal
 from gateway.core.errors import GatewayError
+from gateway.core.iam_messages import describe
 from gateway.core.rpc_status import to_rpc_status
 from gateway.server.preflight import Outcome
 from gateway.settings.model import Auth
@@ -30,7 +31,10 @@ def answer_as_text(outcome: Outcome, reply: repos_pb2.ListReposResponse) -> str:
 def failure_with_remedy(outcome: Outcome, error: GatewayError, auth: Auth, terminal: Terminal | None) -> str:
     """Return the lines that tell of a failure, and what to mend; coloured where they go to a terminal."""
     who = "IAM" if outcome.is_of_iam else "the upstream"
-    told = failure_as_text(_told(error, outcome.request_id), hint="", resume=0, terminal=terminal)
+    failure = _told(error, outcome.request_id)
+    if outcome.is_of_iam:
+        failure.message = describe(error)
+    told = failure_as_text(failure, hint="", resume=0, terminal=terminal)
     to_mend = remedy(error.cause.reason, auth, is_of_iam=outcome.is_of_iam)
     return (
         f"error: one request to {who}, {outcome.origin}, with auth={auth.value} failed after "

@@ -7,6 +7,7 @@ from gateway.settings.model import Auth
 _REJECTED = "UPSTREAM_CREDENTIAL_REJECTED"
 _LATER = "nothing of the settings is to blame: try again later, and quote the request id to the upstream's support"
 _WRONG_HOST = "this is not the address of SWR's API: check {url}, --region and --dialect"
+_WRONG_IAM = "this is not IAM's address: check {url} and --region"
 
 _BY_CREDENTIAL = {
     Auth.NONE: "the upstream wants a credential: give --auth",
@@ -26,7 +27,13 @@ _OF_IAM = {
     "UPSTREAM_PERMISSION_DENIED": "the user may not sign in by password: allow programmatic access, or use --auth aksk",
     "UPSTREAM_INVALID_ARGUMENT": "check --iam-project, which is the project's name, such as cn-north-4",
     "UPSTREAM_TIMEOUT": "check the way to IAM, which has 10 s to answer",
-    "UPSTREAM_NOT_FOUND": "this is not IAM's address: check {url} and --region",
+    "UPSTREAM_PROTOCOL": "check that {url} has the right scheme and port: what answers there is not HTTP, or not IAM",
+    "UPSTREAM_NOT_FOUND": _WRONG_IAM,
+    "UPSTREAM_MISCONFIGURED": _WRONG_IAM,
+    "UPSTREAM_REJECTED_REQUEST": _WRONG_IAM,
+    "UPSTREAM_UNIMPLEMENTED": _WRONG_IAM,
+    "UPSTREAM_OFFSET_OUT_OF_RANGE": _WRONG_IAM,
+    "UPSTREAM_RESPONSE_TOO_LARGE": _WRONG_IAM,
     "UPSTREAM_MALFORMED_RESPONSE": "this is not IAM's address, or its clock differs: check {url} and the time",
 }
 _BY_REASON = {
@@ -67,7 +74,7 @@ def remedy(reason: str, auth: Auth, *, is_of_iam: bool) -> str:
         is_of_iam: Whether IAM failed, rather than the upstream.
     """
     if is_of_iam:
-        text = _OF_IAM.get(reason) or _BY_REASON.get(reason, _LATER)
+        text = _OF_IAM.get(reason) or _BY_REASON.get(reason, _LATER).replace("the upstream", "IAM")
     else:
         text = _BY_CREDENTIAL[auth] if reason == _REJECTED else _BY_REASON.get(reason, _LATER)
     return text.format(url="--iam-url" if is_of_iam else "--upstream-url")
