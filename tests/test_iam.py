@@ -30,7 +30,7 @@ from gateway.simulator.data import default_repositories
 from gateway.simulator.error_answers import Rejection
 from gateway.swr.v1 import repos_pb2
 from patience import HOUR, Advance
-from scripted_upstream import Act, Reply, Script, ScriptedUpstream, answer, page, scripted_upstream
+from scripted_upstream import Act, Reply, Request, Script, ScriptedUpstream, answer, page, scripted_upstream
 
 USERNAME, PASSWORD = "robot", "canary pass\"word'|镜"
 REQUEST = repos_pb2.ListReposRequest()
@@ -253,6 +253,21 @@ async def test_a_401_is_renewed_whose_body_never_ends(
     upstream.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL), page("[]"))
     await (await serve(attempt_timeout="1s")).list()
     assert tokens_at(upstream) == ["first", "second"]
+    assert len(iam.requests) == 2
+
+
+async def test_a_token_that_dies_within_a_stream_is_renewed_once_and_no_repository_is_lost(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    def dies_behind_the_first_page(request: Request) -> bytes:
+        offset = int(request.clause("offset"))
+        if offset and request.headers["x-auth-token"] == "first":
+            return answer(401)
+        return page(json.dumps([{"name": f"r-{offset}"}]), {"Content-Range": f"{offset}-1/8"})
+
+    upstream.play((dies_behind_the_first_page,))
+    stream = (await serve(prefetch=4)).stub.StreamRepos(repos_pb2.StreamReposRequest(page_size=1))
+    assert [repo.name async for message in stream for repo in message.repos] == [f"r-{offset}" for offset in range(8)]
     assert len(iam.requests) == 2
 
 

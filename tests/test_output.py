@@ -113,3 +113,20 @@ async def test_what_cannot_be_told_on_standard_error_changes_nothing(gateway: Sc
         )
     out, _ = await process.communicate()
     assert (process.returncode, out) == (0, b"name\nr\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(("check-config", "--region", "cn-north-4"), 0, id="a note"),
+        pytest.param(("check-config", "--timeout", "soon"), 2, id="a problem"),
+        pytest.param(("serve", "--timeout", "soon"), 2, id="a problem of serve"),
+    ],
+)
+async def test_what_cannot_be_told_of_settings_changes_no_exit_code(
+    arguments: tuple[str, ...], code: int, start: Start
+) -> None:
+    full = os.open(FULL, os.O_WRONLY)
+    command = await start(*arguments, stderr=full, HTTPS_PROXY="http://proxy:3128")
+    os.close(full)
+    assert (await command.ends()).code == code

@@ -10,6 +10,7 @@ import click
 
 from gateway.cli.help import option_of
 from gateway.cli.options import SettingsCommand, with_settings
+from gateway.cli.output import tell
 from gateway.cli.terminal import find_terminal
 from gateway.core.errors import GatewayError
 from gateway.core.tokens import is_token
@@ -57,7 +58,7 @@ def command(settings: Settings, call: bool, caller_token: str | None) -> None:
             comment = "# " if name in SECRETS else ""
             click.echo(f"{comment}{name} = {_as_toml(value)}")
     for note in find_notes():
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     if call:
         _call(settings, caller_token)
 
@@ -78,9 +79,9 @@ def _call(settings: Settings, caller_token: str | None) -> None:
     try:
         outcome = asyncio.run(ask_once(settings, caller_token))
     except BadFileError as error:
-        click.echo(f"error: {error}", err=True)
+        tell(f"error: {error}")
         sys.exit(1)
     if isinstance(outcome.answer, GatewayError):
-        click.echo(failure_with_remedy(outcome, outcome.answer, settings.auth, find_terminal(sys.stderr)), err=True)
+        tell(failure_with_remedy(outcome, outcome.answer, settings.auth, find_terminal(sys.stderr)))
         sys.exit(1)
     click.echo(answer_as_text(outcome, outcome.answer))

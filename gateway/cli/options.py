@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gateway.cli.help import GroupedCommand, option_of
+from gateway.cli.output import tell
 from gateway.core.printable import cleaned
 from gateway.settings.groups import setting_groups
 from gateway.settings.load import SettingsError, config_file, load_settings
@@ -69,7 +70,7 @@ def with_loaded_settings(run: Callable[..., None]) -> Command:
             settings = load_settings(flags, config)
         except SettingsError as error:
             for problem in error.problems:
-                click.echo(f"error: {cleaned(problem)}", err=True)
+                tell(f"error: {cleaned(problem)}")
             sys.exit(BAD_SETTINGS)
         file = config_file(config)
         # A pipe can be read once only.
