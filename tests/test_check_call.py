@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import signal
 import socket
 import tomllib
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from certificates import issue, tls_upstream
-from commands import Ended, Run
+from commands import PATIENCE, Ended, Run, Start
 from gateway.cli.remedies import remedy
 from gateway.core import errors, status
 from gateway.settings.load import load_settings
@@ -199,6 +201,16 @@ async def test_an_upstream_that_is_not_trusted_is_told(run: Run) -> None:
     assert_failed(
         ended, f"the upstream, {upstream.url}, with auth=none", "INTERNAL", "UPSTREAM_TLS_UNTRUSTED", "--upstream-ca"
     )
+
+
+async def test_who_interrupts_it_is_told_nothing(upstream: ScriptedUpstream, start: Start) -> None:
+    upstream.play((Act.STALL,))
+    command = await start("check-config", "--call", "--upstream-url", upstream.url, "--auth", "none")
+    async with asyncio.timeout(PATIENCE):
+        await upstream.all_arrived(1)
+    command.signal(signal.SIGINT)
+    ended = await command.ends()
+    assert (ended.code, ended.err) == (130, "")
 
 
 async def test_bad_settings_are_told_and_nobody_is_asked(upstream: ScriptedUpstream, run: Run) -> None:

@@ -343,6 +343,8 @@ def test_all_problems_are_told_at_once_each_with_its_place(file: Path, monkeypat
         ("SWR_GATEWAY_UPSTREAMURL", "SWR_GATEWAY_UPSTREAM_URL"),
         ("SWR_GATEWAY_LOGLEVEL", "SWR_GATEWAY_LOG_LEVEL"),
         ("SWR_GATEWAY_CONFG", "SWR_GATEWAY_CONFIG"),
+        ("SWR_GATEWAY_TARGT", "SWR_GATEWAY_TARGET"),
+        ("SWR_GATEWAY_TARGET_TOKN", "SWR_GATEWAY_TARGET_TOKEN"),
         ("SWR_GATEWAY_UPSTREAM", "SWR_GATEWAY_UPSTREAM_URL or SWR_GATEWAY_UPSTREAM_CA"),
         ("swr_gateway_timeout", "SWR_GATEWAY_TIMEOUT"),
     ],
@@ -538,7 +540,7 @@ def test_a_number_out_of_its_bounds_is_refused(name: str, value: str) -> None:
         "[::]:0",
         "unix:/run/gateway.sock",
         "unix:///run/gateway.sock",
-        "127.0.0.1:1, [::1]:1, unix:/a",
+        "127.0.0.1:2, [::1]:2, unix:/a",
     ],
 )
 def test_addresses(text: str) -> None:

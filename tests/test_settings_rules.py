@@ -925,6 +925,46 @@ def test_an_address_that_is_the_default_of_the_other_listener_is_refused(
     assert load_settings({**CLOUD, "listen": "127.0.0.1:9464", "admin_listen": ""}).admin_listen is None
 
 
+@pytest.mark.parametrize(
+    ("url", "listen"),
+    [
+        ("http://127.0.0.1:7000", "127.0.0.1:7000"),
+        ("http://localhost:7000", "127.0.0.1:7000"),
+        ("https://127.0.0.1:7000", "0.0.0.0:7000"),
+        ("http://[::1]:7000", "[::]:7000"),
+        ("http://[::1]", "localhost:80"),
+        ("https://localhost", "unix:/run/s,127.0.0.1:443"),
+    ],
+)
+def test_a_gateway_is_not_its_own_upstream(url: str, listen: str) -> None:
+    own = listen.rpartition(",")[2]
+    told = f"the gateway itself listens on {own}, which is where {url} is: give one of them another"
+    flags = {"upstream_url": url, "auth": "none"}
+    assert problems_of({**flags, "listen": listen}) == [f"--upstream-url, --listen: {told}"]
+    assert problems_of({**flags, "listen": "127.0.0.1:1", "admin_listen": own}) == [
+        f"--upstream-url, --admin-listen: {told}"
+    ]
+    (problem,) = problems_of({**IAM, **CLOUD, "iam_url": url, "admin_listen": own})
+    assert problem == f"--iam-url, --admin-listen: {told}"
+
+
+@pytest.mark.parametrize(
+    ("url", "listen"),
+    [
+        ("http://127.0.0.1:7000", "127.0.0.1:7001"),
+        ("http://127.0.0.1:7000", "127.0.0.1:0"),
+        ("http://127.0.0.1:7000", "127.0.0.2:7000"),
+        ("http://swr.example:7000", "0.0.0.0:7000"),
+        ("http://10.0.0.1:7000", "[::]:7000"),
+        ("https://127.0.0.1", "127.0.0.1:80"),
+        ("http://127.0.0.1:7000", "unix:/run/7000"),
+    ],
+)
+def test_an_upstream_that_is_another(url: str, listen: str) -> None:
+    assert load_settings({"upstream_url": url, "auth": "none", "listen": listen}).upstream_url == url
+    assert load_settings({**CLOUD, "iam_url": "http://127.0.0.1:50051"}).iam_url  # which nobody asks
+
+
 # Limits, and the defaults that follow them
 
 
@@ -981,6 +1021,11 @@ def test_what_is_given_is_held_to_the_default_of_what_limits_it(name: str, value
         pytest.param({"region": "", "upstream_url": "swr.example"}, ["upstream_url"], id="upstream"),
         pytest.param({**TOKEN, "token": "two words"}, ["token"], id="token"),
         pytest.param({"region": "UP", **IAM}, ["region"], id="region of IAM"),
+        pytest.param(
+            {"region": "", "upstream_url": "http://127.0.0.1:50051", "auth": "none", "listen": "x"},
+            ["listen"],
+            id="the gateway's own address",
+        ),
     ],
 )
 def test_nothing_is_told_that_follows_from_a_bad_setting(flags: Mapping[str, str], told: list[str]) -> None:

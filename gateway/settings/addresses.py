@@ -30,6 +30,8 @@ _NUMBERS = re.compile(r"(?:\d+|0[xX][0-9A-Fa-f]*)(?:\.(?:\d+|0[xX][0-9A-Fa-f]*))
 # others in it.
 _OF_URIS = "#?%,"
 
+_IMPLIED_PORTS = {"http": 80, "https": 443}
+
 _BAD_ADDRESS = "must be host:port or unix:/path, several by comma"
 _BAD_HTTP_ADDRESS = "must be host:port, or empty for none"
 _BAD_NAME = "the host must be a name whose labels, between its dots, have 1 to 63 characters, and 253 in all"
@@ -62,6 +64,12 @@ def collide(one: str, other: str) -> bool:
     if int(port) != int(other_port) or not int(port):
         return False
     return _is_wildcard(host) or _is_wildcard(other_host) or not _hosts(host).isdisjoint(_hosts(other_host))
+
+
+def host_port(origin: str) -> str:
+    """Return the address of an origin, with the port that its scheme implies where it has none."""
+    scheme, _, address = origin.partition("://")
+    return address if address.rpartition(":")[2].isdecimal() else f"{address}:{_IMPLIED_PORTS[scheme]}"
 
 
 def socket_path(address: str) -> str:

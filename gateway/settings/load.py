@@ -34,6 +34,9 @@ _OF_KUBERNETES = re.compile(
 # Beside the settings themselves: where the file is, and the target of `swr-gateway list`, which may run here too.
 _KNOWN = frozenset((*map(variable, Settings.model_fields), CONFIG_VARIABLE, *CALLER_VARIABLES))
 
+_OF_CALLERS = (name.removeprefix(PREFIX).lower() for name in sorted(CALLER_VARIABLES))
+_NAMES_OF_VARIABLES = (*Settings.model_fields, CONFIG, *_OF_CALLERS)
+
 # What pydantic says of a default that depends on a setting which is bad: that one is told.
 _FOLLOWS = "default_factory_not_called"
 
@@ -141,7 +144,7 @@ def _add_environment(sources: _Sources) -> None:
     sources.add({name: os.environ[place] for place, name in names.items() if place in os.environ}, variable)
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and not (name in _KNOWN or _OF_KUBERNETES.fullmatch(name)):
-            sources.add_misspelt(name, likely_meant(name, (*Settings.model_fields, CONFIG)), variable)
+            sources.add_misspelt(name, likely_meant(name, _NAMES_OF_VARIABLES), variable)
 
 
 def _validate(given: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, str]]]:

@@ -11,7 +11,7 @@ from itertools import combinations
 from urllib.parse import urlsplit
 
 from gateway.settings import environment, named_files
-from gateway.settings.addresses import collide, is_local, is_loopback
+from gateway.settings.addresses import collide, host_port, is_local, is_loopback
 from gateway.settings.durations import write_duration
 from gateway.settings.given import Given
 from gateway.settings.model import Auth
@@ -38,6 +38,7 @@ def find_contradictions(given: Given) -> Iterator[str]:
     yield from _half_pairs(given)
     yield from named_files.find_problems(given)
     yield from _listener_problems(given)
+    yield from _circles(given)
     yield from _limit_problems(given)
     yield from environment.find_problems()
     yield from _exposed_callers(given)
@@ -83,11 +84,17 @@ def _half_pairs(given: Given) -> Iterator[str]:
             yield f"{given.place(name)}: needs {called(other)}"
 
 
-def _listener_problems(given: Given) -> Iterator[str]:
+def _listeners(given: Given) -> list[tuple[str, str]]:
+    """Return the addresses that are listened on, as far as they are known, and of which setting each is."""
     settings = given.settings
     listeners = [("listen", address) for address in settings.listen if given.knows("listen")]
     if given.knows("admin_listen") and settings.admin_listen:
         listeners.append(("admin_listen", settings.admin_listen))
+    return listeners
+
+
+def _listener_problems(given: Given) -> Iterator[str]:
+    settings, listeners = given.settings, _listeners(given)
     for (name, address), (other_name, other) in combinations(listeners, 2):
         if collide(address, other):
             what = "path" if address.startswith("unix:") else "port"
@@ -97,6 +104,22 @@ def _listener_problems(given: Given) -> Iterator[str]:
     if given.knows("listen", "workers") and settings.workers > 1 and sockets:
         where = ", ".join(sockets)
         yield f"{given.place('workers')}: only one process can listen on {where}: give host:port, or one worker"
+
+
+def _circles(given: Given) -> Iterator[str]:
+    """Refuse an upstream that is the gateway itself: every call would fail, for reasons that speak of the upstream."""
+    settings = given.settings
+    urls = {"upstream_url": settings.upstream_url}
+    if settings.auth is Auth.IAM:
+        urls["iam_url"] = settings.iam_url
+    for name, url in urls.items():
+        address = host_port(url) if url else ""
+        if not address or not is_local(address):
+            continue
+        for listener, own in _listeners(given):
+            if collide(address, own):
+                where = given.place(name, listener)
+                yield f"{where}: the gateway itself listens on {own}, which is where {url} is: give one of them another"
 
 
 def _limit_problems(given: Given) -> Iterator[str]:
