@@ -233,7 +233,7 @@ def test_an_authority_that_is_no_name_is_refused_at_once(authority: str) -> None
 
 @pytest.mark.parametrize("authority", ["gateway.example", "gateway.example:50051", "[::1]:50051", "a_b", "localhost"])
 def test_any_name_may_be_the_authority(authority: str) -> None:
-    assert Client("localhost:1", authority=authority)
+    assert repr(Client("localhost:1", authority=authority)) == "Client('localhost:1')"
 
 
 @pytest.mark.parametrize("token", ["", "a b", "a\nb", "a\x00", "é", "\x7f"], ids=ascii)
