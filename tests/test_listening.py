@@ -107,6 +107,39 @@ async def test_a_gateway_that_was_killed_makes_room_for_the_next(tmp_path: Path,
     assert await again.logs(r"^serving on ([^,]+),") == address
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
+async def test_localhost_is_both_of_its_addresses_or_none(serve: Serve, taken: str) -> None:
+    """gRPC is content with one, and callers would come to whoever has the other."""
+    with socket.create_server((taken, 0), family=socket.AF_INET6 if ":" in taken else socket.AF_INET) as occupied:
+        port = occupied.getsockname()[1]
+        which = f"[{taken}]:{port}" if ":" in taken else f"{taken}:{port}"
+        assert await refusal_of(serve, f"localhost:{port}") == (
+            f"--listen: cannot listen on localhost:{port}, which is {which}: "
+            "address in use, or not an address of this machine"
+        )
+
+
+@needs_ipv6
+async def test_a_port_that_is_chosen_for_localhost_is_one_of_both_addresses(serve: Serve) -> None:
+    address = (await serve(listen="localhost:0")).address
+    host, _, port = address.rpartition(":")
+    assert host == "localhost"
+    for one in ("127.0.0.1", "[::1]"):
+        assert await is_answered(f"{one}:{port}")
+
+
 HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
 
 
@@ -119,14 +152,6 @@ async def test_a_start_that_fails_on_an_address_holds_none(serve: Serve) -> None
         host, _, port = first.rpartition(":")
         with socket.create_server((host, int(port))):
             pass
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 async def grpc_refuses(one: str, other: str) -> bool:
@@ -153,7 +178,7 @@ async def refuses_one_port(one: str, other: str) -> bool:
         await server.stop(None)
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@needs_ipv6
 @pytest.mark.parametrize(("one", "other"), [*combinations_with_replacement(HOSTS, 2)])
 async def test_addresses_collide_where_grpc_refuses_them_in_one_order_or_the_other(one: str, other: str) -> None:
     """Of the addresses of a wildcard and of `localhost` gRPC is content with some, should others be taken already."""

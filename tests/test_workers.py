@@ -1037,15 +1037,26 @@ async def test_a_worker_that_has_drained_is_gone_and_one_that_starts_has_no_loop
 
 
 async def test_one_address_of_a_name_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers often have `::1` for localhost, and no IPv6."""
+    """A name may have addresses of IPv6 where the machine has none."""
     found = socket.getaddrinfo("127.0.0.1", 0, type=socket.SOCK_STREAM)
     foreign = socket.getaddrinfo("203.0.113.1", 0, type=socket.SOCK_STREAM)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*foreign, *found])
-    with SharedPorts(("localhost:0",)) as ports:
-        assert re.fullmatch(r"localhost:[1-9]\d*", ports.addresses[0])
+    with SharedPorts(("gateway.example:0",)) as ports:
+        assert re.fullmatch(r"gateway\.example:[1-9]\d*", ports.addresses[0])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: foreign)
-    with pytest.raises(ListenError, match="--listen: cannot listen on localhost:0: not an address of this machine"):
-        SharedPorts(("localhost:0",)).__enter__()
+    refused = "--listen: cannot listen on gateway.example:0: not an address of this machine"
+    with pytest.raises(ListenError, match=re.escape(refused)):
+        SharedPorts(("gateway.example:0",)).__enter__()
+
+
+@pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
+def test_a_port_of_localhost_is_held_on_both_of_its_addresses(taken: str) -> None:
+    try:
+        occupied = socket.create_server((taken, 0), family=socket.AF_INET6 if ":" in taken else socket.AF_INET)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with occupied, pytest.raises(ListenError, match="Address already in use"):
+        SharedPorts((f"localhost:{occupied.getsockname()[1]}",)).__enter__()
 
 
 async def test_a_worker_that_does_not_start_is_an_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from gateway.server.loopback import addresses_of, free_port
 from gateway.server.socket_file import check_socket_file
 from gateway.server.starting import start_whole
 from gateway.server.tls import ServerTls
@@ -34,14 +35,27 @@ async def listen(server: grpc.aio.Server, addresses: tuple[str, ...], tls: Serve
 
 
 def _add(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> str:
+    # gRPC would take a socket file from whoever serves it, without a word.
+    check_socket_file(address)
+    if address.startswith("unix:"):
+        if not _bind(server, address, tls):
+            raise ListenError("--listen", address, "address in use, or its folder is missing or closed")
+        return address
+    host, _, given_port = address.rpartition(":")
+    hosts = addresses_of(host)
+    port = int(given_port) or free_port(hosts)
+    for one in hosts:
+        bound = _bind(server, f"{one}:{port}", tls)
+        if not bound:
+            named = address if one == host else f"{address}, which is {one}:{port}"
+            raise ListenError("--listen", named, "address in use, or not an address of this machine")
+        port = bound
+    return f"{host}:{port}"
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    """Return the port of an address, any number of a socket file, and 0 of one that cannot be listened on."""
     try:
-        # gRPC would take a socket file from whoever serves it, without a word.
-        check_socket_file(address)
-        port = server.add_secure_port(address, tls.credentials()) if tls else server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError:
-        port = 0
-    if not port:
-        is_file = address.startswith("unix:")
-        problem = "its folder is missing or closed" if is_file else "not an address of this machine"
-        raise ListenError("--listen", address, f"address in use, or {problem}")
-    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+        return 0

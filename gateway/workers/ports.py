@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from gateway.server.loopback import addresses_of, free_port
 from gateway.start_errors import ListenError
 
 
@@ -45,33 +46,39 @@ class SharedPorts:
 
 
 def _hold(address: str, held: ExitStack) -> str:
-    host, _, port = address.rpartition(":")
-    taken = 0
+    host, _, given_port = address.rpartition(":")
+    hosts = addresses_of(host)
+    port = int(given_port) or free_port(hosts)
     try:
-        for family, *_, where in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
-            if not _is_ours(family, where[0]):
-                continue
-            with socket.socket(family, socket.SOCK_STREAM) as alone:
-                # Connections of a gateway that has just ended are no reason to wait a minute.
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind((where[0], int(port), *where[2:]))
-                port = str(alone.getsockname()[1])
-            shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            # As above; but only to bind, for whoever has it too may take a port that is held and not listened on.
-            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            shared.bind((where[0], int(port), *where[2:]))
-            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            taken += 1
+        found = [one for name in hosts for one in socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)]
+        ours = [(family, where) for family, *_, where in found if _is_ours(family, where[0])]
+        for family, (name, _, *rest) in ours:
+            port = _take(family, (name, port, *rest), held)
     except OSError as error:
         raise ListenError("--listen", address, error.strerror or "not an address of this machine") from error
-    if not taken:
+    if not ours:
         raise ListenError("--listen", address, "not an address of this machine")
     return f"{host}:{port}"
 
 
+def _take(family: int, where: tuple[str | int, ...], held: ExitStack) -> int:
+    """Hold a port of one address; return its number."""
+    with socket.socket(family, socket.SOCK_STREAM) as alone:
+        # Connections of a gateway that has just ended are no reason to wait a minute.
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind(where)
+        name, port, *rest = alone.getsockname()
+    shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # As above; but only to bind, for whoever has it too may take a port that is held and not listened on.
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    shared.bind((name, port, *rest))
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return int(port)
+
+
 def _is_ours(family: int, host: str | int) -> bool:
-    """Tell whether a machine has an address: names like `localhost` have two, and some machines know no IPv6."""
+    """Tell whether a machine has an address: of a name's some may be of IPv6, and the machine without it."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))
