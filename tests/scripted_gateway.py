@@ -142,7 +142,7 @@ async def scripted_gateway(
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((scripted.handlers(),))
     port = server.add_secure_port(target, credentials) if credentials else server.add_insecure_port(target)
-    scripted.target = target if target.startswith("unix:") else f"localhost:{port}"
+    scripted.target = target if target.startswith("unix:") else f"127.0.0.1:{port}"
     await server.start()
     try:
         yield scripted

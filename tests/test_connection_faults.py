@@ -33,7 +33,7 @@ from swr_gateway_client.v1 import repos_pb2
 
 Opened: TypeAlias = AbstractAsyncContextManager[str]
 
-OURS = issue("localhost")
+OURS = issue("127.0.0.1")
 CALLER = issue("caller.example")
 STRANGER = issue("caller.example", authority=OTHER_CA)
 
@@ -76,9 +76,9 @@ async def gateway(pair: Pair | None = None, *, callers: bool = False) -> AsyncIt
     credentials = None
     if pair:
         credentials = grpc.ssl_server_credentials([(pair.key, pair.chain)], pem_of(CA) if callers else None, callers)
-    async with scripted_gateway("localhost:0", credentials) as running:
+    async with scripted_gateway(credentials=credentials) as running:
         running.play((repos_pb2.ListReposResponse(repos=[repos_pb2.Repo(name="r")]),))
-        yield running.target.replace("localhost", "127.0.0.1") if pair is None else running.target
+        yield running.target
 
 
 def without_alpn() -> ssl.SSLContext:
@@ -88,7 +88,7 @@ def without_alpn() -> ssl.SSLContext:
 
 
 def outdated(begins: Any, ends: Any) -> Pair:
-    return issue("localhost", not_before=begins, not_after=ends)
+    return issue("127.0.0.1", not_before=begins, not_after=ends)
 
 
 HTTP_1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
@@ -118,7 +118,7 @@ CASES = [
         id="certificate of another authority",
     ),
     pytest.param(
-        lambda: gateway(issue("localhost", authority=OTHER_CA)),
+        lambda: gateway(issue("127.0.0.1", authority=OTHER_CA)),
         TRUST,
         FAULT.CERTIFICATE_UNTRUSTED,
         "--tls-ca names a file with the authority that signed it",

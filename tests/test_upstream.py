@@ -318,7 +318,9 @@ async def test_nobody_listening_is_unreachable(serve: Serve) -> None:
 async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve: Serve) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 0, ssl=context)
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), "localhost", 0, family=socket.AF_INET, ssl=context
+    )
     async with server:
         stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
@@ -326,7 +328,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve: Serve
 
 
 async def test_a_server_that_speaks_no_tls_fails_the_handshake(serve: Serve) -> None:
-    server = await asyncio.start_server(_say_plain, "localhost", 0)
+    server = await asyncio.start_server(_say_plain, "localhost", 0, family=socket.AF_INET)
     async with server:
         stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))

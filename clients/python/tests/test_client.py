@@ -180,7 +180,7 @@ async def test_a_gateway_on_this_machine_is_not_asked_for_through_a_proxy(
     scripted.play((repos_pb2.ListReposResponse(),))
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    async with kind(scripted.target.replace("localhost", host)) as client:
+    async with kind(scripted.target.replace("127.0.0.1", host)) as client:
         await client.list_repos()
     assert len(scripted.asked) == 1
 
@@ -287,7 +287,7 @@ async def test_a_client_may_be_opened_again(kind: Kind, scripted: ScriptedGatewa
 @pytest.mark.parametrize("target", ["127.0.0.1:0", "unix:{folder}/gateway.sock"])
 async def test_calls_go_over_tls(kind: Kind, target: str, tmp_path: Path) -> None:
     authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
+    issued = authority.issue_cert("localhost", "127.0.0.1")
     pair = (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
     trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     address = target.format(folder=tmp_path)
