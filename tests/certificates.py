@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.metrics import Metrics
 from scripted_upstream import page
+from stream_server import stream_server
 
 Result = TypeVar("Result")
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -234,12 +234,9 @@ async def tls_upstream(
         callers.configure_trust(upstream.context)
     if version:
         set_version(upstream.context, version)
-    server = await asyncio.start_server(upstream.serve, "localhost", 0, family=socket.AF_INET)
-    upstream.url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with stream_server(upstream.serve) as port:
+        upstream.url = f"https://localhost:{port}"
         yield upstream
-    finally:
-        server.close()
 
 
 class _Connection:

@@ -12,6 +12,8 @@ from enum import Enum, auto
 from typing import Union
 from urllib.parse import unquote
 
+from stream_server import stream_server
+
 
 class Act(Enum):
     """What a script can do besides writing bytes."""
@@ -149,13 +151,10 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     """Listen on a free port for the time of a `with` block."""
     upstream = ScriptedUpstream()
     upstream.play(page("[]"))
-    # By name, not by address: a client's cookies are kept for names only.
-    server = await asyncio.start_server(upstream.serve, "localhost", 0, family=socket.AF_INET)
-    upstream.url = f"http://localhost:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with stream_server(upstream.serve) as port:
+        # By name, not by address: a client's cookies are kept for names only.
+        upstream.url = f"http://localhost:{port}"
         yield upstream
-    finally:
-        server.close()
 
 
 def answer(status: int | str, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> bytes:

@@ -23,6 +23,7 @@ from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.tls import UpstreamTls
 from patience import HOUR, Advance
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page
+from stream_server import stream_server
 
 REQUEST = repos_pb2.ListReposRequest()
 JSON = {"Content-Type": "application/json"}
@@ -318,28 +319,27 @@ async def test_nobody_listening_is_unreachable(serve: Serve) -> None:
 async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve: Serve) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    server = await asyncio.start_server(
-        lambda _, writer: writer.close(), "localhost", 0, family=socket.AF_INET, ssl=context
-    )
-    async with server:
-        stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
+    async with stream_server(_say_nothing, ssl=context) as port:
+        stub = (await serve(upstream_url=f"https://localhost:{port}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_TLS_UNTRUSTED")
 
 
 async def test_a_server_that_speaks_no_tls_fails_the_handshake(serve: Serve) -> None:
-    server = await asyncio.start_server(_say_plain, "localhost", 0, family=socket.AF_INET)
-    async with server:
-        stub = (await serve(upstream_url=f"https://localhost:{server.sockets[0].getsockname()[1]}")).stub
+    async with stream_server(_say_plain) as port:
+        stub = (await serve(upstream_url=f"https://localhost:{port}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_TLS_FAILED")
     assert failure.info.metadata["phase"] == "tls"
 
 
+async def _say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+    pass
+
+
 async def _say_plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    writer.close()
 
 
 KEY = aiohttp.client_reqrep.ConnectionKey(

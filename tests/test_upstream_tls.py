@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +35,7 @@ from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.upstream.tls import UpstreamTls
 from scripted_upstream import page
+from stream_server import stream_server
 
 REQUEST = repos_pb2.ListReposRequest()
 PAGE = repos_pb2.ListReposResponse()
@@ -104,9 +104,8 @@ async def raw_upstream(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "localhost", 0, family=socket.AF_INET)
-    async with server:
-        yield f"https://localhost:{server.sockets[0].getsockname()[1]}", received
+    async with stream_server(serve) as port:
+        yield f"https://localhost:{port}", received
 
 
 async def test_an_upstream_in_plain_text_fails_the_handshake(serve: Serve, files: Mount) -> None:

@@ -97,30 +97,36 @@ class Upstream:
     port: int = 0
     connections: list[Connection] = field(default_factory=list)
     requests: int = 0
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, to its end."""
         connection = Connection(reader, writer)
         self.connections.append(connection)
+        serving = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, connection: Connection) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while not writer.is_closing():
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            while not connection.writer.is_closing():
+                head = (await connection.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 self.requests += 1
                 connection.requests += 1
                 await self.behave(_read(head, connection))
-        writer.close()
+        connection.writer.close()
 
 
 @asynccontextmanager
 async def playing(behave: Behavior = Request.answer) -> AsyncIterator[Upstream]:
     """Run an upstream for the time of a `with` block."""
     upstream = Upstream(behave)
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, backlog=BACKLOG)
+    server = await asyncio.start_server(upstream.begin, "127.0.0.1", 0, backlog=BACKLOG)
     upstream.port = server.sockets[0].getsockname()[1]
     try:
         yield upstream

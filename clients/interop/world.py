@@ -15,6 +15,7 @@ from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
 from patience import until
 from scripted_upstream import Script, ScriptedUpstream, page, scripted_upstream
+from stream_server import stream_server
 
 # Repositories of the embedded upstream.
 TOTAL = 25_000
@@ -140,10 +141,9 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def relay(target: str) -> AsyncIterator[Relay]:
     """Listen on a free port, and lead to a gateway, for the time of a `with` block."""
     way = Relay(target)
-    server = await asyncio.start_server(way.serve, "127.0.0.1", 0)
-    way.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield way
-    finally:
-        server.close()
-        way.cut(target)
+    async with stream_server(way.serve) as port:
+        way.address = f"127.0.0.1:{port}"
+        try:
+            yield way
+        finally:
+            way.cut(target)

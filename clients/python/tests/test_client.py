@@ -22,6 +22,7 @@ from google.rpc.status_pb2 import Status
 from in_threads import AnyClient, Kind
 from patience import HOUR, Advance, until
 from scripted_gateway import AT_ONCE, STALL, Break, Script, ScriptedGateway, message, packed, scripted_gateway
+from stream_server import stream_server
 from swr_gateway_client import MAX_RESUMES, SERVICE_CONFIG, CallError, Client, Violation
 from swr_gateway_client.call_error import to_call_error
 from swr_gateway_client.connection import Connection
@@ -195,11 +196,8 @@ async def test_a_gateway_elsewhere_is_asked_for_through_the_proxy_of_the_environ
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.put_nowait(await reader.readline())
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with stream_server(proxy) as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         async with kind("gateway.example:50051", wait_for_ready=False) as client:
             failure = await failure_of(client.list_repos())
