@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.core.content_range import ContentRange
 from gateway.core.errors import GatewayError
 from gateway.core.filter import Page
-from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET
+from gateway.core.pager import MAX_IDLE_PAGES, MAX_OFFSET, Pager
 from gateway.core.pages import RowPage
 from gateway.core.stream import StreamAssembler
 from gateway.listing.prefetching import Fetch, PageReader
@@ -226,3 +226,19 @@ def test_a_page_that_comes_for_every_offset_is_not_called_the_whole_list(total: 
 def test_a_page_of_repeats_may_be_what_lies_behind_hidden_rows(total: str) -> None:
     upstream = Upstream([*[None] * 100, *named(100), *[None] * 100], total=total)
     assert upstream.read(0, 1000, 0) == named(100)
+
+
+def test_two_pages_of_repeats_that_differ_are_no_page_once_more() -> None:
+    """Behind a short page one looks where it has looked already: there other rows may come again, in any order."""
+    pager = Pager(Page(0, 1000))
+    names = [str(number).encode() for number in range(200)]
+    known = [("n", name.decode(), "", "") for name in names]
+    first = RowPage(Page(0, 1000), names, known, ContentRange(0, 200, 2000))
+    assert pager.rows_in_front(first) == 0
+    pager.advance(first, fresh=200)
+    for offset, fields in ((200, names), (400, names[::-1])):
+        assert pager.upcoming == Page(offset, 200)
+        again = RowPage(Page(offset, 200), fields, known, None)
+        assert pager.rows_in_front(again) == 0
+        pager.advance(again, fresh=0)
+    assert pager.upcoming == Page(600, 200)

@@ -52,8 +52,8 @@ class Pager:
         self._looks_short = False
         self._idle = 0
         # Of the latest page: where its header says that it lies, and what it held if that was nothing but repeats.
-        self._told_offset = -1
-        self._repeats = 0
+        self._told_offset: int | None = None
+        self._repeats: int | None = None
 
     @property
     def upcoming(self) -> Page | None:
@@ -119,9 +119,11 @@ class Pager:
         Its header says so, or it has the same rows: two full pages, one behind the other, have none in common. The page
         that was short looked further than it told, so the first page of repeats may still be what lies there.
         """
-        told_offset = rows.position.offset if rows.position else -1
-        repeats = hash(tuple(rows.fields)) if is_repeat else 0
-        is_again = told_offset == self._told_offset != -1 or repeats == self._repeats != 0
+        told_offset = rows.position.offset if rows.position else None
+        repeats = hash(tuple(rows.fields)) if is_repeat else None
+        is_again = (told_offset is not None and told_offset == self._told_offset) or (
+            repeats is not None and repeats == self._repeats
+        )
         self._told_offset, self._repeats = told_offset, repeats
         return is_again
 
