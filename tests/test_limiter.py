@@ -460,7 +460,7 @@ async def test_pages_ahead_do_not_take_the_permit_of_one_that_is_asked_for_again
 
     scripts: dict[str, Script] = {"0": (answers,), "10": (second_comes, answers), "20": (third,)}
     upstream.choose = lambda request: scripts.get(request.clause("offset"), (third_is_there, answers))
-    served = await serve(auth="passthrough", max_in_flight=3, max_queue=0, retries=1)
+    served = await serve(auth="passthrough", max_in_flight=3, max_queue=0, retries=1, write_timeout="1000h")
     request = repos_pb2.StreamReposRequest(page_size=10)
     stream = aiter(served.stub.StreamRepos(request, metadata=(("x-auth-token", "t"),)))
     names = [repo.name for repo in (await anext(stream)).repos]

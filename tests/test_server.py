@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,26 @@ async def test_a_standing_call_that_begins_behind_the_end_is_ended() -> None:
     calls.end()
     with pytest.raises(GatewayError, match="GATEWAY_DRAINING"), calls.standing():
         pass
+
+
+async def test_a_standing_call_that_is_ended_while_it_sends_a_message_is_told_why() -> None:
+    calls, sending = StandingCalls(), asyncio.Event()
+
+    async def messages() -> AsyncGenerator[str, None]:
+        with calls.standing():
+            yield "message"
+
+    async def send() -> None:
+        async with aclosing(messages()) as sent:
+            async for _ in sent:
+                sending.set()
+                await asyncio.Event().wait()
+
+    call = asyncio.create_task(send())
+    await sending.wait()
+    calls.end()
+    with pytest.raises(GatewayError, match="GATEWAY_DRAINING"):
+        await call
 
 
 async def test_work_in_the_background_that_ends_by_itself_is_told_and_harms_no_end(

@@ -31,7 +31,7 @@ class StandingCalls:
         self._tasks.add(task)
         try:
             yield
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # the latter where a message of it was being sent
             if self._end:
                 raise GatewayError(GATEWAY_DRAINING) from None
             raise
