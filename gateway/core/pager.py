@@ -116,8 +116,9 @@ class Pager:
     def _comes_again(self, rows: RowPage, *, is_repeat: bool) -> bool:
         """Tell whether a page is the one before it once more, though another was asked for, and note what it is.
 
-        Its header says so, or it has the same rows: two full pages, one behind the other, have none in common. The page
-        that was short looked further than it told, so the first page of repeats may still be what lies there.
+        Its header says so, or it is the second page of repeats with the same rows: of two full pages, one behind the
+        other, none has a row of the other's. The first such page proves nothing: where hidden rows lay in front of
+        those of a short page, these come again.
         """
         told_offset = rows.position.offset if rows.position else None
         repeats = hash(tuple(rows.fields)) if is_repeat else None
