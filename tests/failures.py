@@ -31,6 +31,12 @@ class Failure:
         return detail
 
     @property
+    def upstream_request_id(self) -> str:
+        detail = self.details["RequestInfo"]
+        assert isinstance(detail, error_details_pb2.RequestInfo)
+        return detail.serving_data
+
+    @property
     def violations(self) -> list[tuple[str, str]]:
         detail = self.details["BadRequest"]
         assert isinstance(detail, error_details_pb2.BadRequest)

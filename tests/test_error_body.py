@@ -191,12 +191,12 @@ def test_what_is_no_code_is_not_passed_on(code: str) -> None:
 
 @pytest.mark.parametrize("name", ["r", "50525e844a57c5f9d849bc34753f7070", "a-b_c.d:e", "x" * 128])
 def test_a_name_of_a_request_is_passed_on(name: str) -> None:
-    assert readable_request_id(name) == name
+    assert readable_request_id(name, ()) == name
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "é", "<b>", "x" * 129, None, 7, ["r"]])
 def test_what_is_no_name_of_a_request_is_not_passed_on(name: object) -> None:
-    assert readable_request_id(name) == ""
+    assert readable_request_id(name, ()) == ""
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))

@@ -63,7 +63,7 @@ FAULTS: list[Any] = [
     ),
     pytest.param((echo(302, "{}", Location="http://localhost:1/{}"),), id="redirect"),
     pytest.param((echo(429, "{}", **{"Retry-After": "{}", "X-Request-Id": CANARY}),), id="headers"),
-    pytest.param((echo(200, "{}", **JSON),), id="not JSON"),
+    pytest.param((echo(200, "{}", **JSON, **{"X-Request-Id": "{}"}),), id="not JSON"),
     pytest.param((echo(200, '{"token":"{}"}', **JSON),), id="an object"),
     pytest.param((echo(200, '[{"size":"{}"}]', **JSON),), id="of another type"),
     pytest.param((echo(200, "[]", **JSON, **{"Content-Encoding": "{}"}),), id="encoding"),

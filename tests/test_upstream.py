@@ -21,7 +21,7 @@ from gateway.upstream import bodies
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.tls import UpstreamTls
-from patience import HOUR, Advance
+from patience import HOUR, PATIENT, Advance
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page
 from stream_server import stream_server
 
@@ -83,6 +83,51 @@ async def test_a_fault_is_told_by_its_reason_and_phase(
     failure = await failure_of(call)
     assert (failure.reason, failure.info.metadata["phase"]) == (reason, phase)
     assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+
+
+NAMED = {"X-Request-Id": "up-1"}
+NO_PAGES: dict[str, tuple[Script, str]] = {
+    "not JSON": ((page("<html>", NAMED),), "UPSTREAM_MALFORMED_RESPONSE"),
+    "too large": ((page("[" + "{}," * 2000, NAMED),), "UPSTREAM_RESPONSE_TOO_LARGE"),
+    "encoding that was not asked for": (
+        (page("[]", {**NAMED, "Content-Encoding": "compress"}),),
+        "UPSTREAM_PROTOCOL",
+    ),
+    "cut off": ((page("[]", NAMED)[:-1], Act.CLOSE), "UPSTREAM_CONNECTION_LOST"),
+}
+
+
+@pytest.mark.parametrize("method", ["ListRepos", "StreamRepos"])
+@pytest.mark.parametrize(("script", "reason"), NO_PAGES.values(), ids=NO_PAGES)
+async def test_an_answer_that_is_no_page_is_told_by_the_upstreams_name_of_the_request(
+    serve: Serve, upstream: ScriptedUpstream, method: str, script: Script, reason: str
+) -> None:
+    upstream.play(script)
+    stub = (await serve(max_response_bytes="1KiB")).stub
+    is_stream = method == "StreamRepos"
+    call = stub.StreamRepos(repos_pb2.StreamReposRequest()).read() if is_stream else stub.ListRepos(REQUEST)
+    failure = await failure_of(call)
+    assert (failure.reason, failure.upstream_request_id) == (reason, "up-1")
+
+
+@pytest.mark.parametrize("limit", ["timeout", "attempt_timeout"])
+async def test_an_answer_without_an_end_is_told_by_the_upstreams_name_of_the_request(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, limit: str
+) -> None:
+    upstream.play((page(LARGE, NAMED)[:-1], Act.STALL))
+    call = (await serve(**PATIENT | {limit: "1h"})).list()
+    await upstream.stalled.wait()
+    advance(HOUR)
+    failure = await failure_of(call)
+    assert (failure.reason, failure.upstream_request_id) == ("UPSTREAM_TIMEOUT", "up-1")
+
+
+async def test_a_request_without_an_answer_is_not_told_by_the_name_of_the_one_before(
+    serve: Serve, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(answer(503, headers=NAMED), (Act.CLOSE,))
+    failure = await (await serve(retries=1)).fail()
+    assert (failure.reason, failure.upstream_request_id) == ("UPSTREAM_CONNECTION_LOST", "")
 
 
 async def test_aiohttp_still_has_the_switch_for_its_own_second_send() -> None:

@@ -61,18 +61,18 @@ def read_error_body(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorBody:
     except REFUSED:  # shape 7
         return ErrorBody()
     return ErrorBody(
-        code=unless_secret(_first_text(error, _CODE_KEYS, _CODE), secrets),
+        code=_unless_secret(_first_text(error, _CODE_KEYS, _CODE), secrets),
         message=_clean(_first_text(error, _MESSAGE_KEYS), secrets),
-        request_id=unless_secret(readable_request_id(error.get("request_id")), secrets),
+        request_id=readable_request_id(error.get("request_id"), secrets),
     )
 
 
-def readable_request_id(value: object) -> str:
+def readable_request_id(value: object, secrets: tuple[str, ...]) -> str:
     """Return the upstream's name of a request, or nothing where it is no name that can be passed on."""
-    return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
+    return _unless_secret(value, secrets) if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
 
 
-def unless_secret(text: str, secrets: tuple[str, ...]) -> str:
+def _unless_secret(text: str, secrets: tuple[str, ...]) -> str:
     """Return a text, or nothing where it shows a secret."""
     return "" if shows(text, secrets) else text
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from google.rpc import code_pb2
 
-from gateway.core.error_body import read_error_body, readable_request_id, unless_secret
+from gateway.core.error_body import read_error_body, readable_request_id
 from gateway.core.errors import UPSTREAM_MALFORMED_RESPONSE, UPSTREAM_PROTOCOL, Cause, GatewayError, Retry
 from gateway.core.retry_after import read_retry_after
 
@@ -223,6 +223,6 @@ def read_error(
         message=told.message,
         http_status=http_status,
         upstream_code=told.code,
-        upstream_request_id=unless_secret(readable_request_id(request_id), secrets) or told.request_id,
+        upstream_request_id=readable_request_id(request_id, secrets) or told.request_id,
         retry_delay=read_retry_after(retry_after, told.message, now) if cause.code in _MAY_PASS else None,
     )

@@ -52,10 +52,14 @@ class Conversions:
         return await self._run(self._converter.convert_rows(answer.body, answer.content_range, wanted), answer, timings)
 
     async def _run(self, steps: Steps[Result], answer: Answer, timings: Timings) -> Result:
-        if len(answer.body) <= LARGE:
-            return await self._run_steps(steps, timings)
-        async with self._one_large:
-            result = await self._run_steps(steps, timings)
+        try:
+            if len(answer.body) <= LARGE:
+                return await self._run_steps(steps, timings)
+            async with self._one_large:
+                result = await self._run_steps(steps, timings)
+        except GatewayError as error:
+            error.attempts, error.upstream_request_id = timings.attempts, answer.request_id()
+            raise
         await asyncio.sleep(0)  # gRPC is going to copy it
         return result
 
@@ -68,6 +72,3 @@ class Conversions:
         except StopIteration as done:
             self._metrics.conversion_seconds.observe(timings.converting.seconds)
             return done.value  # type: ignore[no-any-return] # StopIteration has no type for it
-        except GatewayError as error:
-            error.attempts = timings.attempts
-            raise

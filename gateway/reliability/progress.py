@@ -17,6 +17,11 @@ def _nobody_else_waits(until: float, failure: GatewayError) -> None:
     """Ignore a pause: the only waiter has more time than it takes, or there would be none."""
 
 
+def no_request_id() -> str:
+    """Return the upstream's name for a request that it has not answered."""
+    return ""
+
+
 class Progress:
     """How far the work for a page has come.
 
@@ -31,10 +36,12 @@ class Progress:
         timings: What the work has taken.
         waiting_for: The cause of the failure, were the time over now.
         phase: Where in an upstream request the work is.
+        request_id: Returns the upstream's name for the latest request, once it has answered: a function, for it takes
+            time to see that a name shows no secret, and only failures tell it.
         failure: Why the last attempt failed.
     """
 
-    __slots__ = ("deadline", "failure", "pause", "phase", "timings", "waiting_for")
+    __slots__ = ("deadline", "failure", "pause", "phase", "request_id", "timings", "waiting_for")
 
     def __init__(
         self,
@@ -47,15 +54,16 @@ class Progress:
         self.timings = Timings() if timings is None else timings
         self.waiting_for = CREDENTIAL_UNAVAILABLE
         self.phase = ""
+        self.request_id = no_request_id
         self.failure: GatewayError | None = None
 
     def out_of_time(self, deadline: Deadline) -> GatewayError:
         """Return what a caller is told whose time has ended: a failed attempt says more than the wait behind it."""
-        if deadline.by_caller:
-            return GatewayError(DEADLINE_EXCEEDED, phase=self.phase)
-        if self.failure is not None:
+        if not deadline.by_caller and self.failure is not None:
             return self.failure.copy()
-        return GatewayError(self.waiting_for, phase=self.phase)
+        cause = DEADLINE_EXCEEDED if deadline.by_caller else self.waiting_for
+        request_id = self.request_id() if self.phase == "body" else ""
+        return GatewayError(cause, phase=self.phase, upstream_request_id=request_id)
 
 
 async def within(deadline: Deadline, progress: Progress, work: Awaitable[Result]) -> Result:

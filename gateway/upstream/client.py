@@ -6,15 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import aiohttp
 from yarl import URL
 
+from gateway.core.error_body import readable_request_id
 from gateway.core.errors import UPSTREAM_RESPONSE_TOO_LARGE, UPSTREAM_TIMEOUT, GatewayError
 from gateway.core.status import is_page, read_error
-from gateway.reliability.progress import Progress
+from gateway.reliability.progress import Progress, no_request_id
 from gateway.reliability.timeouts import PatientTimeout
 from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.connections import KeptConnections, lease_connection
@@ -26,10 +28,17 @@ _log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """A page that arrived whole: the body, decompressed, and the Content-Range header if there was one."""
+    """A page that arrived whole.
+
+    Attributes:
+        body: Decompressed.
+        content_range: The Content-Range header, if there was one.
+        request_id: Returns the upstream's name for the request, should the page turn out to be none.
+    """
 
     body: bytes | bytearray
     content_range: str | None
+    request_id: Callable[[], str]
 
 
 class StaleConnectionError(GatewayError):
@@ -105,7 +114,7 @@ class UpstreamClient:
             target: Path and query, sent as they are, byte for byte.
             headers: What signs the request in, and names the call.
             secrets: Texts that no message may show.
-            progress: Told how far the request has come, and the status of its answer.
+            progress: Told how far the request has come, and the status and the request id of its answer.
             owner: Whose connections it may use.
             fresh: Whether it must not go over a kept connection.
 
@@ -114,7 +123,7 @@ class UpstreamClient:
             HeldUpError: The gateway stood still for so long that nobody can tell.
             GatewayError: The answer is an error, is no answer, or did not come in time.
         """
-        progress.phase = "headers"
+        progress.phase, progress.request_id = "headers", no_request_id
         lease = lease_connection(owner, fresh=fresh)
         attempt = PatientTimeout(asyncio.get_running_loop().time() + self._attempt_timeout)
         try:
@@ -145,16 +154,18 @@ class UpstreamClient:
             ssl=self._tls.current(),
         ) as response:
             progress.phase, progress.timings.status = "body", response.status
+            progress.request_id = partial(readable_request_id, response.headers.get("X-Request-Id"), secrets)
             if is_page(response.status):
-                return await self._read_page(response)
+                body = await self._read_page(response)
+                return Answer(body, response.headers.get("Content-Range"), progress.request_id)
             attempt.stop()  # a refusal is one from here on, and its body has a time of its own
             raise await _read_error(response, secrets, min(attempt.when, progress.deadline().at))
 
-    async def _read_page(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _read_page(self, response: aiohttp.ClientResponse) -> bytes | bytearray:
         body = await read_at_most(response, self._max_response_bytes)
         if body is None:
             raise GatewayError(UPSTREAM_RESPONSE_TOO_LARGE, http_status=response.status, phase="body")
-        return Answer(body, response.headers.get("Content-Range"))
+        return body
 
 
 async def _read_error(response: aiohttp.ClientResponse, secrets: tuple[str, ...], ends: float) -> GatewayError:
