@@ -79,6 +79,11 @@ class ScriptedUpstream:
         """Order what the next requests are answered with."""
         self.scripts = [(script,) if isinstance(script, bytes) else script for script in scripts]
 
+    @property
+    def offsets(self) -> list[int]:
+        """The offsets that it was asked for, sorted: requests that travel together arrive in any order."""
+        return sorted(int(request.clause("offset")) for request in self.requests)
+
     async def all_arrived(self, count: int) -> None:
         """Wait until so many requests have arrived in all."""
         while len(self.requests) < count:

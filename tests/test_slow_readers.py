@@ -43,10 +43,6 @@ def listing(count: int, **more: Any) -> Callable[[Request], bytes]:
     return answer
 
 
-def offsets(upstream: ScriptedUpstream) -> list[int]:
-    return [int(request.clause("offset")) for request in upstream.requests]
-
-
 def failed(served: Served, method: str, reason: str) -> float:
     return served.metric("call_failures_total", grpc_method=method[1:], reason=reason)
 
@@ -204,7 +200,7 @@ async def test_for_who_reads_nothing_no_page_is_fetched_ahead(serve: Serve, upst
         await client.first_of(*streams)
         for _ in range(20):  # other calls go on meanwhile, and give the streams every chance to go further
             await served.stub.ListRepos(repos_pb2.ListReposRequest(offset=999, limit=1))
-        assert [offset for offset in offsets(upstream) if offset != 999] == [0] * len(streams)
+        assert [offset for offset in upstream.offsets if offset != 999] == [0] * len(streams)
         assert served.metric("prefetched_bytes") == 0
 
 
@@ -220,7 +216,7 @@ async def test_pages_are_fetched_ahead_as_far_as_the_memory_for_all_of_them_reac
     await call.read()
     # With nothing left, the page that is needed next is fetched all the same.
     await upstream.all_arrived(1 + max(ahead, 1))
-    assert offsets(upstream) == list(range(0, 10 * (1 + max(ahead, 1)), 10))
+    assert upstream.offsets == list(range(0, 10 * (1 + max(ahead, 1)), 10))
     assert 8_000 * ahead <= served.metric("prefetched_bytes") <= 10_000 * ahead
     upstream.play((whole,))
     assert sum([len(message.repos) async for message in served.stub.StreamRepos(REQUEST)]) == 1000

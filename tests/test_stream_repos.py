@@ -28,7 +28,7 @@ from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from in_threads import InThreads
-from scripted_upstream import Act, Request, ScriptedUpstream, answer, page
+from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 from swr_gateway_client import Client
 
 Message = repos_pb2.StreamReposResponse
@@ -96,11 +96,8 @@ def names(messages: Sequence[Message]) -> list[str]:
 
 
 def asked(upstream: ScriptedUpstream) -> list[tuple[int, int]]:
-    return [(int(request.clause("offset")), int(request.clause("limit"))) for request in upstream.requests]
-
-
-def offsets(upstream: ScriptedUpstream) -> list[int]:
-    return [int(request.clause("offset")) for request in upstream.requests]
+    """Return the pages that were asked for, sorted: requests that travel together arrive in any order."""
+    return sorted((int(request.clause("offset")), int(request.clause("limit"))) for request in upstream.requests)
 
 
 @pytest.mark.parametrize("memo", ["32MiB", "0"], ids=["memo", "no memo"])
@@ -136,7 +133,7 @@ async def test_offsets_are_whole_pages_behind_the_start(
     messages, failure = await collect(stub.StreamRepos(request(size, start)))
     assert failure is None
     assert names(messages) == [f"r-{number}" for number in range(start, 25)]
-    assert offsets(upstream) == asked
+    assert upstream.offsets == asked
     assert {request.clause("limit") for request in upstream.requests} == {str(size)}
 
 
@@ -154,7 +151,7 @@ async def test_a_full_page_at_the_total_is_the_last(
     upstream.play((Listing(named(count)),))
     messages, _ = await collect((await serve()).stub.StreamRepos(request(10)))
     assert len(names(messages)) == count
-    assert offsets(upstream) == asked
+    assert upstream.offsets == asked
 
 
 @pytest.mark.parametrize(("count", "asked"), [(20, [0, 10, 20]), (21, [0, 10, 20]), (9, [0])])
@@ -165,7 +162,7 @@ async def test_without_a_total_a_full_page_means_one_more(
     messages, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure is None
     assert len(names(messages)) == count
-    assert offsets(upstream) == asked
+    assert upstream.offsets == asked
 
 
 # Pages that are shorter than they should be.
@@ -517,7 +514,7 @@ async def test_pages_are_read_ahead_once_the_total_is_known(serve: Serve, upstre
     call = (await serve(prefetch=3)).stub.StreamRepos(request(10))
     await call.read()
     await upstream.all_arrived(4)
-    assert offsets(upstream) == [0, 10, 20, 30]
+    assert upstream.offsets == [0, 10, 20, 30]
     call.cancel()
 
 
@@ -546,7 +543,8 @@ async def test_a_callers_deadline_ends_the_stream_and_its_upstream_requests(
 
 
 async def test_an_error_ends_the_requests_that_were_made_ahead(serve: Serve, upstream: ScriptedUpstream) -> None:
-    upstream.play((Listing(named(1000)),), answer(500), (Act.STALL,))
+    scripts: dict[int, Script] = {0: (Listing(named(1000)),), 10: (answer(500),)}
+    upstream.choose = lambda request: scripts.get(int(request.clause("offset")), (Act.STALL,))
     _, failure = await collect((await serve()).stub.StreamRepos(request(10)))
     assert failure
     assert failure.reason == "UPSTREAM_INTERNAL"
@@ -562,7 +560,7 @@ async def test_a_caller_who_stops_reading_stops_the_upstream_requests(serve: Ser
     await call.read()
     for _ in range(50):  # other calls go on meanwhile, and give the stream every chance to go too far
         await stub.ListRepos(repos_pb2.ListReposRequest(offset=9_999, limit=1))
-    streamed = [offset for offset in offsets(upstream) if offset != 9_999]
+    streamed = [offset for offset in upstream.offsets if offset != 9_999]
     assert len(streamed) <= 1 + prefetch + 2
     call.cancel()
 
