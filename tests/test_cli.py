@@ -556,6 +556,22 @@ async def test_a_second_signal_ends_serve_at_once_although_a_call_is_in_flight(
         assert re.search("^UNAVAILABLE: ", listed.err, re.MULTILINE)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_two_signals_that_come_together_end_serve_at_once(workers: str, start: Start) -> None:
+    async with scripted_upstream() as upstream:
+        upstream.play((Act.STALL,))
+        gateway, target = await serve(start, upstream.url, *FOREVER, "--workers", workers)
+        call = await start("list", "--target", target)
+        async with asyncio.timeout(PATIENCE):
+            await upstream.all_arrived(1)
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            gateway.signal(number)
+        ended, listed = await gateway.ends(), await call.ends()
+        assert ended.code > 0
+        assert "Traceback" not in ended.err
+        assert re.search("^UNAVAILABLE: ", listed.err, re.MULTILINE)
+
+
 @signals
 async def test_serve_without_calls_exits_with_0_at_a_signal(number: signal.Signals, start: Start) -> None:
     gateway, _ = await serve(start, NOWHERE, *FOREVER)

@@ -39,7 +39,7 @@ from gateway.workers import channel as channel_module
 from gateway.workers import hanging as hanging_module
 from gateway.workers import process as process_module
 from gateway.workers import supervisor as supervisor_module
-from gateway.workers.channel import Channel
+from gateway.workers.channel import Channel, Order
 from gateway.workers.ports import SharedPorts
 from gateway.workers.process import starts
 from gateway.workers.supervisor import Supervisor
@@ -877,6 +877,23 @@ async def test_workers_that_leave_at_once_do_not_wait_for_their_calls(
     codes = [process.returncode for process in processes]
     assert None not in codes
     assert -signal.SIGKILL not in codes
+
+
+async def test_a_worker_that_is_told_to_drain_and_to_leave_at_once_together_leaves_at_once(
+    upstream: ScriptedUpstream,
+) -> None:
+    async with Supervisor(of_two(upstream)) as supervisor:
+        worker = supervisor._workers[1]
+        async with AsyncExitStack() as stack:
+            channels = [await stack.enter_async_context(connect(supervisor.addresses[0])) for _ in range(12)]
+            calls = [await hold(upstream, channel, Act.STALL) for channel in channels]  # enough for both
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            worker.tell(Order.DRAIN, AGES)
+            worker.tell(Order.STOP_NOW)
+            os.kill(worker.process.pid, signal.SIGCONT)
+            assert await worker.ends() == 1
+            for call in calls:
+                call.cancel()
 
 
 async def test_workers_behind_one_with_long_calls_begin_to_drain_within_the_grace(

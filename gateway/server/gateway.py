@@ -50,6 +50,8 @@ SETTLED = 0.5
 class Gateway:
     """A running gateway, as a context manager: inside it calls are served, and leaving it drains and stops.
 
+    A cancellation, inside or while it drains, ends what is in flight at once.
+
     Args:
         settings: What to run.
         loaded: The same as they were loaded, where there is a file of theirs to read again.
@@ -124,14 +126,15 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._drain()
+            if kind is not asyncio.CancelledError:  # as when two signals come together
+                await self._drain()
         finally:
             await self._resources.aclose()
 
     async def _drain(self) -> None:
         """Say NOT_SERVING, wait for callers to go elsewhere, accept no more calls, let those in flight finish.
 
-        A cancellation on the way ends what is still in flight at once.
+        A cancellation on the way has what is still in flight ended at once.
         """
         _log.info("draining")
         await self.hide()

@@ -41,7 +41,7 @@ READ_TIMEOUT = 10.0
 
 
 class Supervisor:
-    """A gateway of several workers, as a context manager: inside it calls are served, and leaving it drains them.
+    """A gateway of several workers, as a context manager: leaving it drains them, a cancellation ends them at once.
 
     Args:
         settings: What to run.
@@ -97,7 +97,8 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._drain()
+            if kind is not asyncio.CancelledError:  # as when two signals come together
+                await self._drain()
         finally:
             await self._resources.aclose()
 
