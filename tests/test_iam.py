@@ -29,7 +29,7 @@ from gateway.simulator.app import Faults, make_app, running
 from gateway.simulator.data import default_repositories
 from gateway.simulator.error_answers import Rejection
 from gateway.swr.v1 import repos_pb2
-from patience import HOUR, Advance
+from patience import HOUR, PATIENT, Advance
 from scripted_upstream import Act, Reply, Request, Script, ScriptedUpstream, answer, page, scripted_upstream
 
 USERNAME, PASSWORD = "robot", "canary pass\"word'|镜"
@@ -251,7 +251,7 @@ async def test_a_401_is_renewed_whose_body_never_ends(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
 ) -> None:
     upstream.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL), page("[]"))
-    await (await serve(attempt_timeout="1s")).list()
+    await (await serve(**PATIENT)).list()
     assert tokens_at(upstream) == ["first", "second"]
     assert len(iam.requests) == 2
 
