@@ -16,6 +16,9 @@ MIN_PING_INTERVAL = 5_000
 KEEPALIVE_TIME = 50_000
 KEEPALIVE_TIMEOUT = 20_000
 
+# Seconds after which calls that are not taken up are dropped. A machine that stood still has callers who wait for it.
+MAX_UNREQUESTED = 24 * 3600
+
 _MOST = 2**31 - 1
 
 _FIXED = (
@@ -23,9 +26,10 @@ _FIXED = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # gRPC drops calls that come faster than they are taken up, with a bare CANCELLED: from 1000 on some, from 3000 on
-    # all. Overload is ours to answer.
+    # all, and whatever has waited for 30 s. Overload is ours to answer.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 30_000),
+    ("grpc.server_max_unrequested_time_in_server", MAX_UNREQUESTED),
     # It counts calls that have ended and are not cleared away yet among those at once, and refuses others: of a burst
     # that keeps to the limit two thirds would be UNAVAILABLE.
     ("grpc.http.overload_protection", 0),
