@@ -1,4 +1,4 @@
-"""The memory that the manifests give a pod holds all that its settings let in at once."""
+"""The memory that the manifests give a pod, and the unit its service, holds all that their settings let in at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import json
 import re
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import yaml
 
 from commands import Start
@@ -20,7 +22,7 @@ from scripted_upstream import Request, Script, ScriptedUpstream, page
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
-BASE = ROOT / "deploy" / "base"
+DEPLOY = ROOT / "deploy"
 METHOD = "/gateway.swr.v1.RepoService/ListRepos"
 ROWS = 1000
 # A connection of its own for each channel: one that has much to read is refused further replies.
@@ -29,23 +31,30 @@ OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_
 PAGES = 8
 
 
-def given() -> dict[str, str]:
-    """The settings of the base that say how much is let in."""
-    lines = (BASE / "settings.env").read_text(encoding="utf-8").splitlines()
+def given(folder: str) -> dict[str, str]:
+    """The settings that say how much is let in."""
+    lines = (DEPLOY / folder / "settings.env").read_text(encoding="utf-8").splitlines()
     pairs = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return {name: value for name, value in pairs.items() if re.search("_BYTES$|_MAX_", name)}
 
 
 def limit_of_a_pod() -> int:
-    deployment = yaml.safe_load((BASE / "deployment.yaml").read_text(encoding="utf-8"))
+    deployment = yaml.safe_load((DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8"))
     limit = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
     number, unit = re.fullmatch(r"(\d+)([MG])i", limit).groups()  # type: ignore[union-attr] # or it fails
     return int(number) * {"M": 2**20, "G": 2**30}[unit]
 
 
-def settings() -> Settings:
+def limit_of_the_unit() -> int:
+    """Beyond this one the process is slowed down, long before it is killed."""
+    unit = (DEPLOY / "systemd" / "swr-gateway.service").read_text(encoding="utf-8")
+    [limit] = re.findall(r"(?m)^MemoryHigh=(\d+)M$", unit)
+    return int(limit) * 2**20
+
+
+def settings(folder: str) -> Settings:
     prefix = "SWR_GATEWAY_"
-    plain: dict[str, Any] = {name.removeprefix(prefix).lower(): value for name, value in given().items()}
+    plain: dict[str, Any] = {name.removeprefix(prefix).lower(): value for name, value in given(folder).items()}
     return Settings(upstream_url="http://localhost", auth="none", **plain)
 
 
@@ -63,16 +72,17 @@ def peak_bytes(pid: int) -> int:
     return int(peak) * 1024
 
 
-def test_the_manifests_keep_the_rule_of_the_docs() -> None:
-    [rest] = re.findall(r"a limit of (\d+) MiB, and `MAX_IN_FLIGHT` times `MAX_RESPONSE_BYTES`", PAGE)
-    at_once = settings().max_in_flight * settings().max_response_bytes
-    assert int(rest) * 2**20 + at_once <= limit_of_a_pod()
+@pytest.mark.parametrize(("folder", "limit"), [("base", limit_of_a_pod), ("systemd", limit_of_the_unit)])
+def test_what_is_shipped_keeps_the_rule_of_the_docs(folder: str, limit: Callable[[], int]) -> None:
+    [rest] = re.findall(r"a limit of (\d+) MiB plus `MAX_IN_FLIGHT` times `MAX_RESPONSE_BYTES`", PAGE)
+    at_once = settings(folder).max_in_flight * settings(folder).max_response_bytes
+    assert int(rest) * 2**20 + at_once <= limit()
 
 
 async def test_a_pod_has_room_for_all_permits_with_the_largest_answers(
     start: Start, upstream: ScriptedUpstream
 ) -> None:
-    size, at_once = settings().max_response_bytes, settings().max_in_flight
+    size, at_once = settings("base").max_response_bytes, settings("base").max_in_flight
     bodies = [page(body_of(number, size)) for number in range(PAGES)]
     all_there = asyncio.Event()
     numbers = itertools.count(1)
@@ -90,7 +100,7 @@ async def test_a_pod_has_room_for_all_permits_with_the_largest_answers(
     gateway = await start(
         *("serve", "--upstream-url", upstream.url, "--auth", "none", "--listen", "127.0.0.1:0"),
         SWR_GATEWAY_WRITE_TIMEOUT="50m",
-        **given(),
+        **given("base"),
     )
     address = await gateway.logs(r"serving on ([\d.:]+)")
     async with AsyncExitStack() as stack:
