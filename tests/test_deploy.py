@@ -28,6 +28,8 @@ DEPLOY = ROOT / "deploy"
 ISTIO = DEPLOY / "components" / "istio"
 
 CREDENTIALS = b'access_key = "AK"\nsecret_key = "SK"\n'
+# Seconds beside delay and grace, for what does not end when it is told to: docs/operations.md.
+TO_LEAVE = 10
 
 
 def documents(path: Path) -> list[Any]:
@@ -155,9 +157,9 @@ def drain_of(given: dict[str, str]) -> float:
 
 
 def test_nobody_is_killed_while_draining() -> None:
-    assert POD["terminationGracePeriodSeconds"] > drain_of(BASE)
+    assert POD["terminationGracePeriodSeconds"] >= drain_of(BASE) + TO_LEAVE
     assert "lifecycle" not in CONTAINER, "a preStop hook takes from the same time"
-    assert read_duration(dict(directives("swr-gateway.service"))["TimeoutStopSec"]) > drain_of(MACHINE)
+    assert read_duration(dict(directives("swr-gateway.service"))["TimeoutStopSec"]) >= drain_of(MACHINE) + TO_LEAVE
     assert dict(directives("swr-gateway.service"))["KillMode"] == "mixed", "workers would drain all at once"
 
 
@@ -172,7 +174,8 @@ def test_systemd_is_told_what_its_unit_waits_for() -> None:
 def test_the_sidecar_lives_as_long_as_the_drain() -> None:
     [patch] = documents(ISTIO / "deployment.yaml")
     proxy = yaml.safe_load(patch["spec"]["template"]["metadata"]["annotations"]["proxy.istio.io/config"])
-    assert drain_of(BASE) < read_duration(proxy["terminationDrainDuration"]) < POD["terminationGracePeriodSeconds"]
+    drains = read_duration(proxy["terminationDrainDuration"])
+    assert drain_of(BASE) + TO_LEAVE <= drains < POD["terminationGracePeriodSeconds"]
 
 
 def test_ports_are_those_listened_on() -> None:

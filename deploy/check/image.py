@@ -41,7 +41,9 @@ def check_image() -> Iterator[str]:
         installed = work / "opt"
         # /source and /opt/swr-gateway, as the Dockerfile calls them, are folders of our own here.
         step = _instruction("RUN", 0)
+        # By whoever keeps files to himself: the gateway's user has to read them all the same.
         run(
+            *("sh", "-c", 'umask 077 && exec "$@"', "sh"),
             *(
                 argument.replace("/source", str(context)).replace("/opt/swr-gateway", str(installed))
                 for argument in step

@@ -4,6 +4,8 @@
 #
 #   install.sh SOURCE TARGET
 set -eu
+# Another user than the one who installs it runs it.
+umask 022
 
 source=$1
 target=$2
