@@ -791,7 +791,7 @@ def test_an_exporter_that_is_not_installed_is_told(otel: pytest.MonkeyPatch, fin
     otel.setenv(EXPORTER, "none")
     load_settings(CLOUD)
     otel.setenv(EXPORTER, "otlp")
-    assert problems_of(CLOUD) == [f"{EXPORTER}: needs the extra `otel`: pip install 'swr-gateway[otel]'"]
+    assert problems_of(CLOUD) == [f"{EXPORTER}: needs the extra `otel`: pip install ./clients/python '.[otel]'"]
 
 
 def test_problems_of_tracing_are_told_beside_others(otel: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def _tracing_problems() -> Iterator[str]:
     if exporter != "otlp":
         yield f"{TRACES_EXPORTER}: must be otlp or none"
     elif not _is_installed("opentelemetry.exporter.otlp.proto.grpc"):
-        yield f"{TRACES_EXPORTER}: needs the extra `otel`: pip install 'swr-gateway[otel]'"
+        yield f"{TRACES_EXPORTER}: needs the extra `otel`: pip install ./clients/python '.[otel]'"
     # The first that is not empty counts.
     given = [name for name in _TRACES_PROTOCOLS if os.environ.get(name)]
     if given and os.environ[given[0]] != "grpc":
