@@ -29,9 +29,11 @@ SAID = "nginx 200977474 2017-09-11T03:00:02.542841141Z\n1 in all\nroot/nginx\n"
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
+FOLDERS = (r"\.ci", "benchmarks", "clients", "deploy", "docs", "gateway", "mutation", "protos", "requirements", "tests")
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted(DOCS.glob("*.md")),
+    ROOT / "clients" / "README.md",
     *sorted(ROOT.glob("clients/*/README.md")),
     *sorted((ROOT / "deploy").glob("**/README.md")),
 ]
@@ -117,14 +119,31 @@ def test_the_sections_come_in_the_order_of_a_newcomers_questions() -> None:
         "Why not ...",
         "One call",
         "Fast",
-        "Where what is",
+        "Documentation",
         "Not supported",
         "To change it",
     ]
 
 
+def test_the_readme_says_of_speed_what_was_measured() -> None:
+    measured = rows((DOCS / "performance.md").read_text())
+    calls = {system: figures for system, _, *figures in (cells for cells in measured if len(cells) == 5)}
+    (ten, hundred, thousand), (_, hundred_new, thousand_new) = calls["gateway"], calls["gateway cold"]
+    [more] = [cells[3] for cells in measured if len(cells) == 4 and cells[0] == "gateway"]
+    said = README.partition("## Fast\n")[2].partition("\n## ")[0]
+    figures = (thousand, thousand_new, hundred, hundred_new, ten, more)
+    shown = [f"{float(figure.split()[0]):.1f}" for figure in figures]
+    assert re.findall(r"([\d.]+)(?: times(?! as)| ms more)", said) == shown
+
+
 def test_every_page_of_the_docs_is_named_in_the_readme() -> None:
     assert {f"docs/{page.name}" for page in DOCS.glob("*.md")} <= set(re.findall(r"\]\(([\w./-]+)", README))
+
+
+def targets(folder: Path) -> set[str]:
+    """Return what there is to make in a folder."""
+    makefile = folder / "Makefile"
+    return set(re.findall(r"(?m)^([a-z-]+):", makefile.read_text())) if makefile.exists() else set()
 
 
 def anchors(page: Path) -> set[str]:
@@ -136,8 +155,10 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
-    for path in re.findall(r"`((?:tests|benchmarks|gateway|clients)/[\w/]+\.\w+)`", text):
+    for path in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", text):
         assert (ROOT / path).exists(), path
+    for target in re.findall(r"(?:`|\n\$ )make ([a-z-]+)", text):
+        assert target in targets(ROOT) | targets(page.parent), target
     for link, anchor in re.findall(r"\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)", text):
         target = page.parent / link if link else page
         assert target.exists(), link
