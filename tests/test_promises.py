@@ -57,9 +57,9 @@ test_stream_repos.py::test_messages_are_split_on_rows_at_one_mebibyte
 test_stream_repos.py::test_a_row_that_is_larger_than_a_message_should_be_has_one_of_its_own
     (a larger repository has one of its own)
 test_stream_repos.py::test_a_repository_on_two_pages_is_sent_once
-    a repository that shows up twice because the list moved only once
+    A repository that shows up twice because the list moved is sent once
 test_stream_repos.py::test_every_message_can_be_resumed_behind
-    in every message the `next_offset` that resumes after it
+    Every message has the `next_offset` that resumes after it
 test_check_call.py::test_a_failure_is_told_with_what_to_mend_after_one_request
     signed in as the gateway would and never sent again
 test_credentials.py::test_a_file_that_was_replaced_is_read_again
@@ -175,7 +175,7 @@ async def test_the_reply_says_where_it_lies(serve: Serve, upstream: ScriptedUpst
     assert reply.content_range == repos_pb2.ContentRange(offset=20, count=1, total=256)
 
 
-@keeps("It ends with OK where the upstream's total is reached")
+@keeps("The stream ends with OK where the upstream's total is reached")
 @keeps("caps pages, hides rows or wants offsets that are multiples of the limit")
 @pytest.mark.parametrize(
     "faults",

@@ -223,8 +223,9 @@ UPSTREAM_NO_PROGRESS = Cause(
     code_pb2.INTERNAL,
     "UPSTREAM_NO_PROGRESS",
     "the upstream answers a further page with repositories of earlier ones",
-    when="a stream does not get on: a further page is full of repositories of earlier ones and does not claim to be "
-    "that page, or more than 1000 pages in a row bring nothing new though the total says that more follow",
+    when="a stream gets no further: a page is full of repositories of earlier ones, and its `Content-Range` does not "
+    "say that it is the page that was asked for; or more than 1000 pages in a row bring nothing new though the total "
+    "says that more follow",
 )
 UPSTREAM_MALFORMED_RESPONSE = Cause(
     code_pb2.INTERNAL, "UPSTREAM_MALFORMED_RESPONSE", "the upstream's answer is not a list of repositories"
