@@ -165,6 +165,23 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         assert not anchor or anchor in anchors(target), (link, anchor)
 
 
+@pytest.mark.parametrize(
+    ("client", "said", "file", "demanded"),
+    [
+        ("go", r"With Go (\S+) or newer", "go.mod", r"\ngo (\d+\.\d+)"),
+        ("go-connect", r"With Go (\S+) or newer", "go.mod", r"\ngo (\d+\.\d+)"),
+        ("rust", r"With Rust (\S+) or newer", "Cargo.toml", r'rust-version = "(.+)"'),
+        ("typescript-connect", r"With Node (\S+) or newer", "package.json", r'"node": ">=(\d+)"'),
+        ("typescript-grpc-js", r"With Node (\S+) or newer", "package.json", r'"node": ">=(\d+)"'),
+        ("web", r"with Node (\S+) or newer", "package.json", r'"node": ">=(\d+)"'),
+        ("java", r"Java (\d+) or newer", "pom.xml", r"<maven.compiler.release>(\d+)<"),
+    ],
+)
+def test_a_client_names_the_tools_that_it_demands(client: str, said: str, file: str, demanded: str) -> None:
+    folder = ROOT / "clients" / client
+    assert re.findall(said, (folder / "README.md").read_text()) == re.findall(demanded, (folder / file).read_text())
+
+
 def test_the_published_service_config_is_the_one_that_the_client_uses() -> None:
     assert (DOCS / "service-config.json").read_text() == SERVICE_CONFIG
 
