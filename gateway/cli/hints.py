@@ -28,7 +28,7 @@ _PLAIN = "a port with TLS does so to callers without: try --tls or --tls-ca"
 _NO_CERTIFICATE = "a gateway that wants certificates of its callers does so: try --tls-cert and --tls-key"
 _CERTIFICATE = "a gateway that does not know the authority of --tls-cert does so"
 
-_OPERATOR = "it is for who runs the gateway, whose log has more under the request id"
+_OPERATOR = "it is for whoever runs the gateway, whose log has more under the request id"
 
 # Where a gateway, or something in front of it, gave the status.
 _BY_CODE = {
