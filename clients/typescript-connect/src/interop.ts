@@ -29,7 +29,7 @@ async function perform({ kind }: Command): Promise<Outcome> {
   }
   const calls = kind.value?.calls ?? [];
   if (!connections || calls.some((call) => call.waitForReady)) {
-    return create(OutcomeSchema, { unsupported: "connect-node has no wait for ready" });
+    return create(OutcomeSchema, { unsupported: "connect-node has no wait for ready." });
   }
   const { plain, gzip } = connections;
   return create(OutcomeSchema, { results: await Promise.all(calls.map((call) => make(call, call.gzip ? gzip : plain))) });

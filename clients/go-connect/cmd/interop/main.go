@@ -57,7 +57,7 @@ func (c *connection) perform(calls []*interop.Call) *interop.Outcome {
 	var all sync.WaitGroup
 	for number, call := range calls {
 		if call.WaitForReady {
-			return &interop.Outcome{Unsupported: "connect-go does not wait for a server: net/http fails where nobody listens"}
+			return &interop.Outcome{Unsupported: "connect-go does not wait for a server: net/http fails where nobody listens."}
 		}
 		all.Go(func() { results[number] = c.performOne(call) })
 	}

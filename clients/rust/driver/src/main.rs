@@ -67,7 +67,7 @@ async fn perform(command: Command, connected: &mut Option<Connected>) -> Result<
         None => Vec::new(),
     };
     if calls.iter().any(|call| call.wait_for_ready) {
-        let unsupported = "tonic has no wait for ready".to_owned();
+        let unsupported = "tonic has no wait for ready.".to_owned();
         return Ok(Outcome {
             unsupported,
             ..Outcome::default()
