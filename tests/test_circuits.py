@@ -141,6 +141,17 @@ def test_who_is_answered_goes_on_until_a_request_of_its_own_fails() -> None:
     assert world.attempt(C, UNAVAILABLE, 100) == 1
 
 
+@pytest.mark.parametrize(("since", "let"), [(RULES.window - 0.1, 1), (RULES.window, 0)])
+def test_an_answer_counts_for_as_long_as_the_window_is(since: float, let: int) -> None:
+    world = World()
+    world.attempt(C, ANSWERED)
+    world.now += since
+    world.attempt(A, UNAVAILABLE, 50)
+    world.attempt(B, UNAVAILABLE, 50)
+    assert world.attempt(D, UNAVAILABLE) == 1  # the probe of this second
+    assert world.attempt(C, ANSWERED) == let
+
+
 def test_an_upstream_that_is_down_gets_one_request_a_second() -> None:
     world, let = opened(), 0
     for step in range(100):
