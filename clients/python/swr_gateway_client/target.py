@@ -96,12 +96,18 @@ def is_local(target: str) -> bool:
     """Tell whether a target is on this machine by its name."""
     if _scheme(target) in {_UNIX, "unix-abstract"}:
         return True
-    address = _ADDRESS.fullmatch(_address(target))
-    host = address[1].strip("[]") if address else ""
+    return all(map(_is_loopback, _address(target).split(",")))
+
+
+def _is_loopback(text: str) -> bool:
+    address = _ADDRESS.fullmatch(text)
+    host = address[1].strip("[]").lower() if address else ""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    # An address of IPv4 in the clothes of IPv6 is that address.
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
 def _scheme(target: str) -> str:

@@ -174,14 +174,24 @@ def test_a_target_that_cannot_be_meant_is_refused_at_once(target: str, problem: 
     assert "must be host:port" in str(raised.value)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "localhost:{port}",
+        "LocalHost:{port}",
+        "127.0.0.1:{port}",
+        "[::ffff:127.0.0.1]:{port}",
+        "ipv4:127.0.0.1:{port},127.0.0.1:{port}",
+    ],
+)
 async def test_a_gateway_on_this_machine_is_not_asked_for_through_a_proxy(
-    kind: Kind, host: str, scripted: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, target: str, scripted: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.play((repos_pb2.ListReposResponse(),))
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    async with kind(scripted.target.replace("127.0.0.1", host)) as client:
+    port = scripted.target.rpartition(":")[2]
+    async with kind(target.format(port=port), wait_for_ready=False) as client:
         await client.list_repos()
     assert len(scripted.asked) == 1
 
