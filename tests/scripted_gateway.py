@@ -35,7 +35,8 @@ class Stall:
 AT_ONCE = Break(pushback="0")
 STALL = Stall()
 
-Step: TypeAlias = repos_pb2.ListReposResponse | repos_pb2.StreamReposResponse | Break | Stall
+# Bytes are sent as they are, in the place of a message.
+Step: TypeAlias = repos_pb2.ListReposResponse | repos_pb2.StreamReposResponse | bytes | Break | Stall
 Script: TypeAlias = tuple[Step, ...]
 
 
@@ -80,12 +81,12 @@ class ScriptedGateway:
                 "ListRepos": grpc.unary_unary_rpc_method_handler(
                     self._list,
                     repos_pb2.ListReposRequest.FromString,
-                    repos_pb2.ListReposResponse.SerializeToString,
+                    serialized,
                 ),
                 "StreamRepos": grpc.unary_stream_rpc_method_handler(
                     self._perform,
                     repos_pb2.StreamReposRequest.FromString,
-                    repos_pb2.StreamReposResponse.SerializeToString,
+                    serialized,
                 ),
             },
         )
@@ -110,6 +111,10 @@ class ScriptedGateway:
             await asyncio.Event().wait()
         finally:
             self.cancelled.set()
+
+
+def serialized(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def trailers(order: Break) -> tuple[tuple[str, str | bytes], ...]:

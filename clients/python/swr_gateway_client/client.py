@@ -9,7 +9,7 @@ from typing import Self
 
 from swr_gateway_client.caller import Caller
 from swr_gateway_client.channel import open_channel
-from swr_gateway_client.connection import Connection
+from swr_gateway_client.connection import Connection, readable
 from swr_gateway_client.requests import DEFAULT_LIMIT, AnyCenter, list_request, stream_request
 from swr_gateway_client.resume import resumed
 from swr_gateway_client.v1 import repos_pb2
@@ -21,9 +21,10 @@ class Client(Caller):
     Entering opens a channel; leaving closes it and ends what is under way with CallError, `CANCELLED`. It can be
     entered again then, but not twice at a time: that is a RuntimeError.
 
-    Any number of calls can be under way at once. All of them raise CallError where they fail, ValueError where a number
-    does not fit into the protocol's 32 bits or there is no such center, and RuntimeError outside of the context. An
-    iterator belongs to the context in which its first item is asked for.
+    Any number of calls can be under way at once, in the event loop in which it was entered. All of them raise CallError
+    where they fail, ValueError where a number does not fit into the protocol's 32 bits or there is no such center, and
+    RuntimeError outside of the context or in another loop. An iterator belongs to the context in which its first item
+    is asked for.
 
     Args:
         target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves. The proxy that the
@@ -88,9 +89,10 @@ class Client(Caller):
         seconds = self._timeout if timeout is None else timeout
         connection = self._open()
         with connection.failures():
-            return await connection.list_repos(
+            reply = await connection.list_repos(
                 request, metadata=self._metadata, timeout=seconds, wait_for_ready=self._wait_for_ready
             )
+        return readable(reply)
 
     def iter_pages(
         self,
@@ -110,9 +112,9 @@ class Client(Caller):
         up to MAX_RESUMES times in a row.
 
         What is guaranteed across a resume: nothing that lies below that `next_offset` is asked for again, so a list
-        that does not change meanwhile is delivered whole and without repetition. Where it does change, a repository
-        that moves across the break can come twice or not at all, because the server knows only within one stream
-        what it has sent.
+        that does not change meanwhile is delivered whole, and without repetition unless the upstream hides rows from
+        this caller: then some can come again. Where it does change, a repository that moves across the break can come
+        twice or not at all. The server knows only within one stream what it has sent.
 
         To stop before the end, close the iterator, which cancels the call: `async with aclosing(client.iter_pages())`.
 

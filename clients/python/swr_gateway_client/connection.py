@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import grpc
 
@@ -14,6 +15,8 @@ from swr_gateway_client.methods import LIST_REPOS, STREAM_REPOS
 
 # What a channel is in that has no connection, and wants one.
 _CONNECTING = {grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE}
+
+Message = TypeVar("Message")
 
 
 class Connection:
@@ -69,3 +72,14 @@ class Connection:
         if bare and self._channel.get_state() in _CONNECTING:
             failure.connection_fault = ConnectionFault.NOT_IN_TIME
         return failure
+
+
+def readable(message: Message | None) -> Message:
+    """Return a message that arrived. Of one that cannot be parsed gRPC makes None, and goes on as if all was well.
+
+    Raises:
+        CallError: It could not be parsed.
+    """
+    if message is None:
+        raise CallError(grpc.StatusCode.INTERNAL, "Exception deserializing response!")  # as without an event loop
+    return message

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeAlias
 
 from swr_gateway_client.call_error import CallError
-from swr_gateway_client.connection import Connection
+from swr_gateway_client.connection import Connection, readable
 from swr_gateway_client.progress import Progress
 from swr_gateway_client.v1 import repos_pb2
 
@@ -58,4 +58,7 @@ async def _next(
     connection: Connection, messages: AsyncIterator[repos_pb2.StreamReposResponse]
 ) -> repos_pb2.StreamReposResponse | None:
     with connection.failures():
-        return await anext(messages, None)
+        try:
+            return readable(await anext(messages))
+        except StopAsyncIteration:
+            return None

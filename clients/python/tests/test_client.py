@@ -561,6 +561,21 @@ async def test_a_stream_ends_when_its_deadline_passes(scripted: ScriptedGateway,
     assert len(scripted.asked) == 1
 
 
+# A repository whose name is no UTF-8.
+UNREADABLE = b"\x0a\x03\x0a\x01\xff"
+
+
+async def test_a_message_that_cannot_be_read_is_a_failure_and_not_the_end(
+    scripted: ScriptedGateway, client: AnyClient
+) -> None:
+    scripted.play((UNREADABLE,), (message(0), UNREADABLE, message(4)))
+    failure = await failure_of(client.list_repos())
+    assert (str(failure), failure.may_retry) == ("INTERNAL: Exception deserializing response!", False)
+    came, failure = await until_failure(client.iter_repos())
+    assert came == ["0", "1"]
+    assert (str(failure), failure.may_retry) == ("INTERNAL: Exception deserializing response!", False)
+
+
 async def test_a_lost_connection_is_made_again(kind: Kind, tmp_path: Path) -> None:
     target = f"unix:{tmp_path}/s"
     async with kind(target) as client, aclosing(client.iter_pages()) as pages:
