@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from swr_gateway_client.channel import Options, channel_options
+from swr_gateway_client.progress import LONGEST
 from swr_gateway_client.target import check_authority, check_target
 from swr_gateway_client.tokens import CALLER_TOKEN, is_token
 
@@ -34,6 +35,10 @@ class Caller:
         self._wait_for_ready = wait_for_ready
         self._tls = tls
         self._options = channel_options(target, authority, options)
+
+    def _seconds(self, timeout: float | None) -> float:
+        """Return the seconds that a call of `list_repos` may take."""
+        return min(self._timeout if timeout is None else timeout, LONGEST)
 
     def __repr__(self) -> str:
         """Return what it calls, and nothing of the token."""

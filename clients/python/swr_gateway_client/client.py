@@ -30,7 +30,8 @@ class Client(Caller):
         target: The gateway: `host:port`, `unix:/path`, or any other name that gRPC resolves. The proxy that the
             environment names (`https_proxy`, `no_proxy`) is used for it unless it is on this machine by its name.
         token: The upstream's token, sent as `x-auth-token` with every call; None sends none.
-        timeout: Seconds that `list_repos` may take, retries included, unless the call says otherwise.
+        timeout: Seconds that `list_repos` may take, retries included, unless the call says otherwise; `math.inf` sets
+            no limit.
         wait_for_ready: Whether `list_repos` waits for a connection for all of that time, as while a gateway restarts.
             Otherwise it fails as soon as there is none, and says why.
         tls: What the connection is secured with, as of grpc.ssl_channel_credentials(); None is plain text, in which
@@ -86,11 +87,10 @@ class Client(Caller):
             CallError: The call failed.
         """
         request = list_request(center, namespace, name, category, offset, limit)
-        seconds = self._timeout if timeout is None else timeout
         connection = self._open()
         with connection.failures():
             reply = await connection.list_repos(
-                request, metadata=self._metadata, timeout=seconds, wait_for_ready=self._wait_for_ready
+                request, metadata=self._metadata, timeout=self._seconds(timeout), wait_for_ready=self._wait_for_ready
             )
         return readable(reply)
 

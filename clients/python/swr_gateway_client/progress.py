@@ -15,6 +15,9 @@ MAX_RESUMES = 3
 # Seconds: who is asked to wait longer wants to know rather than to wait.
 MAX_PATIENCE = 30.0
 
+# Seconds that are as good as no limit. gRPC takes a deadline behind the year 2262, or at no time, for one that passed.
+LONGEST = 1e9
+
 # Seconds before a resume where the server names none.
 MIN_WAIT = 0.1
 MAX_WAIT = 1.0
@@ -39,7 +42,7 @@ class Progress:
 
     def time_left(self) -> float | None:
         """Return the seconds until the deadline; None where there is none."""
-        return None if math.isinf(self._deadline) else self._deadline - self._clock()
+        return None if self._deadline == math.inf else min(self._deadline - self._clock(), LONGEST)
 
     def advance(self, message: repos_pb2.StreamReposResponse) -> None:
         """Move on behind a message that arrived."""

@@ -49,11 +49,10 @@ class SyncClient(Caller):
     ) -> repos_pb2.ListReposResponse:
         """List one page, as `Client.list_repos` does."""
         request = list_request(center, namespace, name, category, offset, limit)
-        seconds = self._timeout if timeout is None else timeout
         connection = self._open()
         with connection.failures():
             return connection.list_repos(
-                request, metadata=self._metadata, timeout=seconds, wait_for_ready=self._wait_for_ready
+                request, metadata=self._metadata, timeout=self._seconds(timeout), wait_for_ready=self._wait_for_ready
             )
 
     def iter_pages(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import math
 import pickle
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
@@ -333,6 +334,17 @@ async def test_a_call_has_the_clients_deadline_or_its_own(kind: Kind, scripted: 
         await patient.list_repos(timeout=600.0)
     first, second, third = (asked.seconds or 0.0 for asked in scripted.asked)
     assert 0 < first < 100 < third < 1000 < second
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e10, 1e300], ids=str)
+async def test_a_deadline_that_never_comes_is_none_that_has_passed(
+    timeout: float, kind: Kind, scripted: ScriptedGateway
+) -> None:
+    scripted.play((repos_pb2.ListReposResponse(),), (repos_pb2.ListReposResponse(),), (message(0),))
+    async with kind(scripted.target, timeout=timeout) as client:
+        await client.list_repos()
+        await client.list_repos(timeout=timeout)
+        assert await names(client.iter_repos(timeout=timeout)) == ["0", "1"]
 
 
 async def test_a_deadline_that_passes_ends_the_call(scripted: ScriptedGateway, client: AnyClient) -> None:
