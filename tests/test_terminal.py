@@ -172,6 +172,17 @@ async def test_a_failure_is_red(coloured: bool, start: Start, serve: Serve, upst
     assert drawn.raw.startswith(f"{RED}PERMISSION_DENIED\x1b[0m: ") == coloured
 
 
+@pytest.mark.parametrize("columns", [40, 120])
+async def test_a_failure_is_as_wide_as_the_terminal_that_it_goes_to(
+    columns: int, start: Start, serve: Serve, upstream: ScriptedUpstream
+) -> None:
+    told = " ".join(["words"] * 40)
+    upstream.play(answer(403, json.dumps([{"errorCode": "SVCSTG.SWR.4039002", "errorMessage": told}])))
+    called = ("list", "--target", (await serve()).address)
+    drawn = await on_terminal(start, *called, errors=True, columns=columns)
+    assert columns - len(" words") <= drawn.width <= columns
+
+
 async def test_what_check_config_could_not_get_is_red(start: Start, upstream: ScriptedUpstream) -> None:
     upstream.play(answer(403, ""))
     given = ("check-config", "--upstream-url", upstream.url, "--auth", "none", "--call")

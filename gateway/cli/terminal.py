@@ -9,6 +9,9 @@ from typing import TextIO
 
 import click
 
+# Of a terminal that does not say how wide it is.
+_COLUMNS = 80
+
 
 @dataclass(frozen=True)
 class Terminal:
@@ -32,4 +35,6 @@ def find_terminal(stream: TextIO | None) -> Terminal | None:
     if stream is None or not stream.isatty():
         return None
     colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Terminal(shutil.get_terminal_size().columns, colours)
+    # `shutil` looks at COLUMNS and at standard output, which may be none where this stream is one.
+    own = os.get_terminal_size(stream.fileno())
+    return Terminal(shutil.get_terminal_size(fallback=(own.columns or _COLUMNS, own.lines)).columns, colours)
