@@ -10,7 +10,6 @@ import click
 
 from gateway.cli.help import option_of
 from gateway.cli.options import SettingsCommand, with_settings
-from gateway.cli.output import tell
 from gateway.cli.terminal import find_terminal
 from gateway.core.errors import GatewayError
 from gateway.core.tokens import is_token
@@ -58,7 +57,7 @@ def command(settings: Settings, call: bool, caller_token: str | None) -> None:
             comment = "# " if name in SECRETS else ""
             click.echo(f"{comment}{name} = {_as_toml(value)}")
     for note in find_notes():
-        tell(f"note: {note}")
+        click.echo(f"note: {note}", err=True)
     if call:
         _call(settings, caller_token)
 
@@ -79,9 +78,9 @@ def _call(settings: Settings, caller_token: str | None) -> None:
     try:
         outcome = asyncio.run(ask_once(settings, caller_token))
     except BadFileError as error:
-        tell(f"error: {error}")
+        click.echo(f"error: {error}", err=True)
         sys.exit(1)
     if isinstance(outcome.answer, GatewayError):
-        tell(failure_with_remedy(outcome, outcome.answer, settings.auth, find_terminal(sys.stderr)))
+        click.echo(failure_with_remedy(outcome, outcome.answer, settings.auth, find_terminal(sys.stderr)), err=True)
         sys.exit(1)
     click.echo(answer_as_text(outcome, outcome.answer))

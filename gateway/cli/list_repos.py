@@ -19,7 +19,6 @@ from gateway.cli.failure import failure_as_json, failure_as_text
 from gateway.cli.help import GroupedCommand, option_of
 from gateway.cli.hints import hint_at
 from gateway.cli.interruption import cancelled_by_signals
-from gateway.cli.output import tell
 from gateway.cli.render import OUTPUTS, Writer, make_writer
 from gateway.cli.screen import Screen
 from gateway.cli.terminal import find_terminal
@@ -194,13 +193,13 @@ async def _list(
             screen.show(writer.end(position))
     if failure is None:
         if told:
-            tell(told)
+            click.echo(told, err=True)
         return 0
     hint = hint_at(failure, callee)
     if as_json:
-        tell(failure_as_json(failure, hint, resume))
+        click.echo(failure_as_json(failure, hint, resume), err=True)
     else:
-        tell(failure_as_text(failure, hint, resume, find_terminal(sys.stderr)))
+        click.echo(failure_as_text(failure, hint, resume, find_terminal(sys.stderr)), err=True)
     return 128 + received[0] if received else 1
 
 

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from gateway import __version__
 from gateway.cli.help import write_lines
-from gateway.cli.output import guard_output
+from gateway.cli.output import guard_streams
 
 # gRPC's own lines on standard error are neither JSON nor meant for the people who read ours. Set before it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -39,7 +39,7 @@ _COMPLETION = 'eval "$(_SWR_GATEWAY_COMPLETE=bash_source swr-gateway)"'
 
 class _LazyCommands(click.Group):
     def __call__(self, *args: Any, **more: Any) -> Any:
-        guard_output()
+        guard_streams()
         return super().__call__(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:

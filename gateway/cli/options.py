@@ -12,7 +12,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from gateway.cli.help import GroupedCommand, option_of
-from gateway.cli.output import tell
 from gateway.core.printable import cleaned
 from gateway.settings.groups import setting_groups
 from gateway.settings.load import SettingsError, config_file, load_settings
@@ -70,7 +69,7 @@ def with_loaded_settings(run: Callable[..., None]) -> Command:
             settings = load_settings(flags, config)
         except SettingsError as error:
             for problem in error.problems:
-                tell(f"error: {cleaned(problem)}")
+                click.echo(f"error: {cleaned(problem)}", err=True)
             sys.exit(BAD_SETTINGS)
         file = config_file(config)
         # A pipe can be read once only.

@@ -1,12 +1,16 @@
-"""Turns a failed write to standard output into one line on standard error and exit code 1, whatever was written."""
+"""Standard output and standard error where they cannot be written to.
+
+A failed write to standard output is one line on standard error and exit code 1, whatever was written. One to standard
+error is nothing: there is nobody to tell, and the exit code stays what it is.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import select
 import sys
-from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
 
@@ -25,7 +29,18 @@ class OutputError(click.ClickException):
 
 
 class _File(io.FileIO):
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override] # None: it would have blocked
+    """A descriptor, also one that does not block: whoever shares the pipe or the terminal may have made it so."""
+
+    def write(self, data: Any, /) -> int:
+        while (written := super().write(data)) is None:
+            ready = select.poll()
+            ready.register(self.fileno(), select.POLLOUT)
+            ready.poll()
+        return written
+
+
+class _Output(_File):
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -33,6 +48,14 @@ class _File(io.FileIO):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             told = not isinstance(error, BrokenPipeError)
             raise OutputError(error.strerror or "it failed", told=told) from error
+
+
+class _Errors(_File):
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
 
 
 class _Text(io.TextIOWrapper):
@@ -46,18 +69,14 @@ class _Text(io.TextIOWrapper):
             ) from error
 
 
-def guard_output() -> None:
-    """Let writing to standard output raise OutputError."""
-    if sys.stdout is None:  # it was closed: nothing else must take its number, and be written to in its stead
-        file, encoding, errors = _File(os.open(os.devnull, os.O_RDONLY), "w"), "utf-8", "strict"
-    else:
-        file = _File(sys.stdout.fileno(), "w", closefd=False)
-        encoding, errors = sys.stdout.encoding, sys.stdout.errors or "strict"
-    buffered = io.BufferedWriter(file)
-    sys.stdout = _Text(buffered, encoding=encoding, errors=errors, line_buffering=file.isatty())
+def guard_streams() -> None:
+    """Let writing to standard output raise OutputError, and writing to standard error raise nothing."""
+    sys.stdout = _guarded(sys.stdout, _Output, _Text)
+    sys.stderr = _guarded(sys.stderr, _Errors, io.TextIOWrapper)
 
 
-def tell(line: str) -> None:
-    """Write a line to standard error, where that is possible."""
-    with suppress(OSError):
-        click.echo(line, err=True)
+def _guarded(stream: TextIO | None, raw: type[_File], text: type[io.TextIOWrapper]) -> TextIO:
+    if stream is None:  # it was closed: nothing else must take its number, and be written to in its stead
+        return text(io.BufferedWriter(raw(os.open(os.devnull, os.O_RDONLY), "w")), "utf-8")
+    file = io.BufferedWriter(raw(stream.fileno(), "w", closefd=False))
+    return text(file, encoding=stream.encoding, errors=stream.errors, line_buffering=bool(stream.line_buffering))
