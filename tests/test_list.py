@@ -69,6 +69,19 @@ async def test_all_of_them_come_although_pages_are_capped(
     assert ended.out.split() == ["name", *(f"r-{number}" for number in range(250))]
 
 
+@pytest.mark.parametrize("first", [0, 20])
+async def test_a_list_of_many_pages_says_where_all_of_it_lies(
+    first: int, gateway: str, upstream: ScriptedUpstream, run: Run
+) -> None:
+    upstream.play((Listing(250, cap=100),))
+    arguments = ("list", "--target", gateway, "--all", "--resume", str(first), "--output")
+    document = json.loads((await run(*arguments, "json")).out)
+    assert len(document["repos"]) == 250 - first
+    assert document["contentRange"] == {"offset": first, "count": 250 - first, "total": 250}
+    *_, end = (await run(*arguments, "table")).out.splitlines()
+    assert end == f"{250 - first} repositories, from offset {first}, of 250 in all"
+
+
 @pytest.mark.parametrize("more", [(), ("--all",)], ids=["page", "all"])
 async def test_every_output_holds_the_same(
     gateway: str, upstream: ScriptedUpstream, run: Run, more: tuple[str, ...]
@@ -362,7 +375,7 @@ async def test_a_terminal_shows_progress_and_what_people_read(
     assert "2017-09-11 03:00" in drawn
     assert UPDATED not in drawn
     assert {f"r-{number}" for number in range(2500)} <= set(re.findall(r"r-\d+", drawn))
-    assert "2500 repositories of 2500 in all" in drawn
+    assert "2500 repositories, from offset 0, of 2500 in all" in drawn
 
 
 @pytest.mark.parametrize("output", ["json", "ndjson", "csv"])

@@ -121,16 +121,17 @@ def command(
     if resume is not None and not everything:
         raise click.UsageError("--resume goes with --all")
     wanted = {"center": center, "namespace": namespace, "name": name, "category": category}
+    start = (resume if everything else offset) or 0
     if everything:
-        pages, note = client_pages(callee.client, wanted, resume or 0, deadline), _no_note
+        pages, note = client_pages(callee.client, wanted, start, deadline), _no_note
     else:
-        offset, limit = offset or 0, limit or DEFAULT_LIMIT
-        pages = client_page(callee.client, wanted, offset, limit, deadline)
-        note = partial(_note_of_the_rest, offset=offset, limit=limit)
+        limit = limit or DEFAULT_LIMIT
+        pages = client_page(callee.client, wanted, start, limit, deadline)
+        note = partial(_note_of_the_rest, offset=start, limit=limit)
     terminal = find_terminal(sys.stdout)
     writer = make_writer(output, columns, terminal)
     bar = everything and terminal is not None
-    sys.exit(asyncio.run(_list(callee, pages, writer, note, bar=bar, as_json="json" in output)))
+    sys.exit(asyncio.run(_list(callee, pages, writer, note, start=start, bar=bar, as_json="json" in output)))
 
 
 async def client_page(
@@ -156,6 +157,7 @@ async def _list(
     writer: Writer,
     note: Callable[[Page], str],
     *,
+    start: int,
     bar: bool,
     as_json: bool,
 ) -> int:
@@ -166,6 +168,7 @@ async def _list(
         pages: What it lists.
         writer: Turns them into text.
         note: Returns what is told of the last page, if anything is.
+        start: The index of the first repository.
         bar: Show progress.
         as_json: Tell of a failure as JSON.
 
@@ -174,14 +177,15 @@ async def _list(
     """
     position: repos_pb2.ContentRange | None = None
     failure: CallError | None = None
-    resume, told = 0, ""
+    resume, shown, told = 0, 0, ""
     with Screen(bar=bar) as screen:
         with cancelled_by_signals() as received:
             try:
                 async with callee.client, aclosing(pages):
                     async for page in pages:
                         screen.show(writer.page(page.repos))
-                        position = page.content_range if page.HasField("content_range") else None
+                        shown += len(page.repos)
+                        position = _position(page, start, shown)
                         resume = getattr(page, "next_offset", 0)
                         screen.advance(len(page.repos), position.total if position else None)
                         told = note(page)
@@ -201,6 +205,15 @@ async def _list(
     else:
         click.echo(failure_as_text(failure, hint, resume, find_terminal(sys.stderr)), err=True)
     return 128 + received[0] if received else 1
+
+
+def _position(page: Page, start: int, shown: int) -> repos_pb2.ContentRange | None:
+    """Return where all that was listed lies, if that is known: a stream tells it of the page of each message."""
+    if not page.HasField("content_range"):
+        return None
+    if isinstance(page, repos_pb2.ListReposResponse):
+        return page.content_range
+    return repos_pb2.ContentRange(offset=start, count=shown, total=page.content_range.total)
 
 
 def _no_note(_page: Page) -> str:
