@@ -662,6 +662,7 @@ async def test_simulate_has_a_switch_for_every_fault(
         ("--listen", "127.0.0.1:99999"),
         ("--listen", "127.0.0.1:http"),
         ("--listen", "no-such-host.invalid:0"),
+        ("--listen", "two..dots:0"),
         ("--latency", "5"),
         ("--latency", "-1s"),
         ("--repos", "-1"),
@@ -680,13 +681,43 @@ async def test_simulate_names_the_option_that_it_cannot_use(option: str, value: 
     assert "Traceback" not in ended.err
 
 
-async def test_simulate_explains_what_is_wrong_with_a_data_file(tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param('[{"namespace": "own"}]', "every record needs a name", id="no name"),
+        pytest.param('[{"name": ' + "[" * 100_000, "it is nested too deep", id="too deep"),
+        pytest.param('[{"name": ', "Input data was truncated", id="truncated"),
+    ],
+)
+async def test_simulate_explains_what_is_wrong_with_a_data_file(
+    content: str, problem: str, tmp_path: Path, run: Run
+) -> None:
     data = tmp_path / "records.json"
-    data.write_text('[{"namespace": "own"}]', "utf-8")
+    data.write_text(content, "utf-8")
     ended = await run("simulate", "--listen", "127.0.0.1:0", "--data", str(data))
     assert ended.code == 2
-    assert "--data" in ended.err
-    assert "every record needs a name" in ended.err
+    assert f"--data: cannot use {data}: {problem}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--access-key", "a"), "--access-key: must be given together with --secret-key"),
+        (("--password", "a"), "--password: must be given together with --username"),
+        (("--token-life", "1h"), "--token-life: must be given together with --username"),
+        (("--token-dies", "1h", "--token", "a"), "--token-dies: must be given together with --username"),
+        (
+            ("--token-rejection", "swr"),
+            "--token-rejection: must be given together with --token or --access-key or --username",
+        ),
+        (("--data", "records.json", "--repos", "5"), "--repos: does nothing where --data is given"),
+        (("--error-status", "503", "--malformed", "html"), "--malformed: does nothing where --error-status is given"),
+    ],
+)
+async def test_simulate_refuses_options_that_would_do_nothing(arguments: tuple[str, ...], told: str, run: Run) -> None:
+    ended = await run("simulate", "--listen", "127.0.0.1:0", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"Error: Invalid value for {told}\n" in ended.err
 
 
 # Notes, and flags that are none

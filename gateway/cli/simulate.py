@@ -11,25 +11,30 @@ from typing import Any
 
 import click
 from aiohttp import web
+from click.core import ParameterSource
 
 from gateway.cli.durations import DURATION
 from gateway.cli.help import GroupedCommand, option_of
-from gateway.settings.addresses import LAST_PORT
+from gateway.settings.addresses import check_host_port
 from gateway.settings.names import flag
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, Malformed, make_app, running
 from gateway.simulator.data import DEFAULT_COUNT, Repository, default_repositories, load_repositories
 from gateway.simulator.error_answers import Rejection, Shape
 
-# Where the first is given, the second must be.
+# Where the first is given, one of the others must be: it does nothing without.
 _TOGETHER = (
-    ("access_key", "secret_key"),
-    ("secret_key", "access_key"),
-    ("security_token", "access_key"),
-    ("username", "password"),
-    ("password", "username"),
+    ("access_key", ("secret_key",)),
+    ("secret_key", ("access_key",)),
+    ("security_token", ("access_key",)),
+    ("username", ("password",)),
+    ("password", ("username",)),
+    ("token_life", ("username",)),
+    ("token_dies", ("username",)),
+    ("token_rejection", ("token", "access_key", "username")),
 )
-
+# Where the first is given, the second does nothing.
+_INSTEAD = (("data", "repos"), ("error_status", "malformed"))
 
 _of_the_upstream, _of_the_credential = option_of("The upstream"), option_of("Who is let in")
 _of_faults, _of_oddities = option_of("Faults"), option_of("Oddities that regions have")
@@ -139,9 +144,12 @@ def command(
 
     It lets everyone in unless it is told whom: by token, by signature, or by a token of its own identity service.
     """
+    _refuse_what_does_nothing(click.get_current_context())
+    try:
+        check_host_port(listen, "must be host:port")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from error
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > LAST_PORT:
-        raise click.BadParameter("must be host:port", param_hint="--listen")
     faults = Faults(
         latency,
         error_status or 0,
@@ -154,7 +162,7 @@ def command(
         rejection=Rejection(token_rejection) if token_rejection else None,
         odd_values=odd_values,
     )
-    allowed = _access(access)
+    allowed = Access(**access)
     repositories = _repositories(data, repos)
     app = make_app(repositories, faults, Authenticator(allowed))
     try:
@@ -164,11 +172,19 @@ def command(
         sys.exit(1)
 
 
-def _access(options: dict[str, Any]) -> Access:
-    for name, other in _TOGETHER:
-        if options[name] and not options[other]:
-            raise click.BadParameter(f"must be given together with {flag(other)}", param_hint=flag(name))
-    return Access(**options)
+def _refuse_what_does_nothing(context: click.Context) -> None:
+    given = {
+        name
+        for name, value in context.params.items()
+        if value not in ("", None) and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name, others in _TOGETHER:
+        if name in given and given.isdisjoint(others):
+            needed = " or ".join(map(flag, others))
+            raise click.BadParameter(f"must be given together with {needed}", param_hint=flag(name))
+    for name, other in _INSTEAD:
+        if {name, other} <= given:
+            raise click.BadParameter(f"does nothing where {flag(name)} is given", param_hint=flag(other))
 
 
 def _repositories(data: Path | None, count: int) -> list[Repository]:

@@ -14,12 +14,12 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from gateway.settings.spelling import Spelling
 
-LAST_PORT = 65535
 # Bytes that the kernel takes as the path of a socket file, without the one that ends it. gRPC hands it `//path` of
 # `unix:///path` as it stands.
 MAX_SOCKET_PATH = 107
 MAX_HOST_LENGTH = 253
 
+_LAST_PORT = 65535
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST_PORT = re.compile(rf"({_HOST}):(\d{{1,5}})", re.ASCII)
 _ORIGIN = re.compile(rf"(?i:(https?))://(({_HOST})(?::(\d{{1,5}}))?)/?", re.ASCII)
@@ -79,6 +79,22 @@ def socket_path(address: str) -> str:
     return os.path.realpath("/" + address.removeprefix("unix:").lstrip("/"))
 
 
+def check_host_port(address: str, otherwise: str) -> None:
+    """Look at an address to listen on.
+
+    Args:
+        address: The address.
+        otherwise: What it must be.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    match = _HOST_PORT.fullmatch(address)
+    if match is None or not _has_good_brackets(match[1]) or int(match[2]) > _LAST_PORT:
+        raise ValueError(otherwise)
+    _check_host(match[1])
+
+
 def _is_wildcard(host: str) -> bool:
     address = _read_ip(host)
     return address is not None and address.is_unspecified
@@ -114,7 +130,7 @@ def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
         if address.startswith("unix:"):
             _check_socket(address.removeprefix("unix:"))
         else:
-            _check_host_port(address, _BAD_ADDRESS)
+            check_host_port(address, _BAD_ADDRESS)
     return addresses
 
 
@@ -126,13 +142,6 @@ def _check_socket(path: str) -> None:
         raise ValueError(_BAD_SOCKET_LENGTH)
     if not path.isprintable() or any(character in path for character in _OF_URIS):
         raise ValueError(_BAD_SOCKET_PATH)
-
-
-def _check_host_port(address: str, otherwise: str) -> None:
-    match = _HOST_PORT.fullmatch(address)
-    if match is None or not _has_good_brackets(match[1]) or int(match[2]) > LAST_PORT:
-        raise ValueError(otherwise)
-    _check_host(match[1])
 
 
 def _has_good_brackets(host: str) -> bool:
@@ -159,13 +168,13 @@ def _check_host(host: str) -> None:
 def _check_http_address(address: str) -> str:
     if address.startswith("unix:"):
         raise ValueError(_BAD_HTTP_ADDRESS)
-    _check_host_port(address, _BAD_HTTP_ADDRESS)
+    check_host_port(address, _BAD_HTTP_ADDRESS)
     return address
 
 
 def _check_origin(url: str) -> str:
     match = _ORIGIN.fullmatch(url)
-    if match is None or not _has_good_brackets(match[3]) or not 1 <= int(match[4] or 1) <= LAST_PORT:
+    if match is None or not _has_good_brackets(match[3]) or not 1 <= int(match[4] or 1) <= _LAST_PORT:
         raise ValueError("must be http(s)://host[:port], with no path, query or credentials")
     _check_host(match[3])
     return f"{match[1].lower()}://{match[2]}"

@@ -79,7 +79,10 @@ def load_repositories(path: Path) -> list[Repository]:
         OSError: The file cannot be read.
         ValueError: It holds something else.
     """
-    records = _decode_records(path.read_bytes())
+    try:
+        records = _decode_records(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     if not all(isinstance(record.get("name"), str) for record in records):
         raise ValueError("every record needs a name")
     return [Repository(record) for record in records]
