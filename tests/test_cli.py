@@ -142,6 +142,8 @@ async def test_who_interrupts_demo_is_told_nothing(start: Start) -> None:
         ("SWR_GATEWAY_TIMEOUT", "soon"),
         ("SWR_GATEWAY_DIALECT", "klingon"),
         ("SWR_GATEWAY_TOKEN", CANARY),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/no/such/folder"),
         ("https_proxy", "http://127.0.0.1:1"),
         ("http_proxy", "http://127.0.0.1:1"),
     ],

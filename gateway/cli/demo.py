@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -11,7 +12,7 @@ import click
 from gateway.cli.render import make_writer
 from gateway.cli.terminal import find_terminal
 from gateway.logs import configure_logging
-from gateway.server.gateway import Gateway
+from gateway.settings.environment import METRICS_FOLDERS, TRACES_EXPORTER
 from gateway.settings.model import Auth, Settings
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
@@ -28,10 +29,16 @@ _GRPCURL = (
 def command(keep: bool) -> None:
     """List repositories through gRPC: from the embedded upstream, through a gateway, on free ports of this machine."""
     configure_logging("warning", "console")
+    # Nothing is left of it anywhere, whatever is set here for those that serve.
+    for name in (TRACES_EXPORTER, *METRICS_FOLDERS):
+        os.environ.pop(name, None)
     asyncio.run(_demo(keep))
 
 
 async def _demo(keep: bool) -> None:
+    # Not before: what keeps the metrics looks at the environment when it is imported.
+    from gateway.server.gateway import Gateway  # noqa: PLC0415 - see above
+
     async with running(make_app(default_repositories())) as upstream_url:
         settings = Settings(
             upstream_url=upstream_url, auth=Auth.NONE, listen=("127.0.0.1:0",), admin_listen=None, drain_grace=1.0

@@ -18,7 +18,7 @@ _SAMPLERS = (
 )
 
 # Where one of them is set, Prometheus' library keeps metrics in files of that folder.
-_METRICS_FOLDERS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+METRICS_FOLDERS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
@@ -26,7 +26,7 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 def find_problems() -> Iterator[str]:
     """Yield a sentence for each variable that cannot be used as it is."""
     yield from _tracing_problems()
-    for name in _METRICS_FOLDERS:
+    for name in METRICS_FOLDERS:
         if name in os.environ:
             yield f"{name}: must not be set: metrics would be kept in files, and nothing here needs a disk"
 
