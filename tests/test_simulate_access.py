@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 
 from commands import Command, Run, Start
+from gateway.cli.simulate import how_to_serve
+from gateway.simulator.access import Access
 from gateway.upstream.session import MAX_HEADER_BYTES
 
 SECRETS = {
@@ -99,6 +101,27 @@ async def test_half_of_what_belongs_together_is_refused_by_name(
     for name in names:
         assert re.search(rf"{name}\b", ended.err)
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "0.0.0.0", "[::]"])
+@pytest.mark.parametrize(
+    "access",
+    [
+        pytest.param(Access(), id="open"),
+        pytest.param(Access(token="t-1"), id="token"),
+        pytest.param(Access(access_key="AK-1", secret_key="SK-1"), id="key"),
+        pytest.param(Access(username="robot", password="pass"), id="user"),
+    ],
+)
+async def test_the_command_that_simulate_proposes_starts_wherever_it_listens(
+    access: Access, host: str, run: Run
+) -> None:
+    words = shlex.split(how_to_serve(f"http://{host}:8080", access))
+    name = words.index("swr-gateway")
+    variables = dict(word.split("=") for word in words[:name])
+    assert words[name + 1] == "serve"
+    ended = await run("check-config", *words[name + 2 :], **variables)
+    assert (ended.code, ended.err) == (0, "")
 
 
 async def test_tokens_die_in_the_words_and_values_are_as_odd_as_ordered(start: Start, run: Run) -> None:

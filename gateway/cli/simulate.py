@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from aiohttp import web
@@ -15,7 +16,7 @@ from click.core import ParameterSource
 
 from gateway.cli.durations import DURATION
 from gateway.cli.help import GroupedCommand, option_of
-from gateway.settings.addresses import check_host_port
+from gateway.settings.addresses import check_host_port, is_loopback
 from gateway.settings.names import flag
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import Faults, Malformed, make_app, running
@@ -205,14 +206,16 @@ async def _simulate(app: web.Application, repositories: list[Repository], access
         click.echo(f"{own} repositories on {url}")
         if shared := len(repositories) - own:
             click.echo(f"{shared} more are a partner's, which `swr-gateway list --center thirdparty` lists")
-        click.echo(f"In another terminal: {_how_to_serve(url, access)}")
+        click.echo(f"In another terminal: {how_to_serve(url, access)}")
         await stop.wait()
 
 
-def _how_to_serve(url: str, access: Access) -> str:
+def how_to_serve(url: str, access: Access) -> str:
     """Return the command of a gateway that is let in."""
     url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     serve = f"swr-gateway serve --upstream-url {url}"
+    if not (access.is_open or is_loopback(urlsplit(url).hostname or "")):
+        serve += " --allow-insecure"  # it would not send a credential there else
     if access.username:
         user = f"--iam-username {shlex.quote(access.username)} --iam-domain any --iam-project any"
         return f"SWR_GATEWAY_IAM_PASSWORD=... {serve} --auth iam --iam-url {url} {user}"
