@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -448,6 +449,16 @@ async def test_check_config_masks_the_token(run: Run) -> None:
     assert 'auth = "token"' in ended.out.splitlines()
     assert '# token = "**********"' in ended.out.splitlines()
     assert CANARY not in ended.out
+
+
+async def test_check_config_prints_toml_whatever_a_path_is_made_of(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / os.fsdecode(b"t\xff")
+    path.write_text("token", "ascii")
+    given = ("--region", "cn-north-4", "--auth", "token", "--token-file", str(path))
+    ended = await run("check-config", *given)
+    assert (ended.code, ended.err) == (0, "")
+    assert tomllib.loads(ended.out)["region"] == "cn-north-4"
+    assert f'\n# TOML cannot hold it: token_file = "{tmp_path}/t\\U0000dcff"\n' in ended.out
 
 
 async def test_check_config_reads_the_file_that_the_environment_names(tmp_path: Path, run: Run) -> None:

@@ -54,12 +54,17 @@ def command(settings: Settings, call: bool, caller_token: str | None) -> None:
         elif value is None:
             click.echo(f'{name} = ""')
         else:
-            comment = "# " if name in SECRETS else ""
+            comment = "# " if name in SECRETS else "# TOML cannot hold it: " if _is_no_text(value) else ""
             click.echo(f"{comment}{name} = {_as_toml(value)}")
     for note in find_notes():
         click.echo(f"note: {note}", err=True)
     if call:
         _call(settings, caller_token)
+
+
+def _is_no_text(value: object) -> bool:
+    """Tell whether a value is a path that is no UTF-8."""
+    return isinstance(value, str) and any(0xD800 <= ord(one) <= 0xDFFF for one in value)
 
 
 def _as_toml(value: object) -> str:
