@@ -82,6 +82,20 @@ assert pickle.loads(pickle.dumps(first.ListReposResponse(repos=[repo]))).repos[0
     python(code, tmp_path, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=protobuf)
 
 
+@pytest.mark.parametrize("protobuf", ["upb", "python"])
+def test_a_reply_that_is_no_utf_8_is_unreadable_to_every_protobuf(protobuf: str, tmp_path: Path) -> None:
+    code = """
+from swr_gateway_client.call_error import UNREADABLE
+from swr_gateway_client.methods import read_message, read_page
+for read in (read_page, read_message):
+    try:
+        read(bytes.fromhex("0a030a01ff"))
+    except UNREADABLE:
+        print("unreadable")
+"""
+    assert python(code, tmp_path, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=protobuf) == "unreadable\n" * 2
+
+
 def test_an_application_may_have_a_gateway_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "gateway").mkdir()
     (tmp_path / "gateway" / "__init__.py").write_text("WHOSE = 'the application'\n")

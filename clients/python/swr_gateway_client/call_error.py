@@ -27,6 +27,9 @@ _REQUEST_ID = "x-request-id"
 # The reason of what the gateway ended because its caller did not read.
 SLOW_READER = "SLOW_READER"
 
+# What protobuf raises of bytes that are no message: the second of a text that is no UTF-8, where it is Python alone.
+UNREADABLE = (DecodeError, UnicodeDecodeError)
+
 # What gRPC raises: with an event loop, and without.
 Failed: TypeAlias = grpc.aio.AioRpcError | grpc.RpcError
 
@@ -98,6 +101,11 @@ def closed_under_call() -> CallError:
     return failure
 
 
+def unreadable_reply() -> CallError:
+    """Return the error of a call that was answered with something else than the protocol has."""
+    return CallError(grpc.StatusCode.INTERNAL, "the reply is no message of the protocol")
+
+
 def to_call_error(error: Failed) -> CallError:
     """Read a failed call. Details that are missing or broken leave their attributes empty."""
     failure = CallError(error.code(), error.details() or "")
@@ -120,7 +128,7 @@ def _read_details(failure: CallError, trailers: Mapping[str, str | bytes]) -> It
     status = Status()
     try:
         status.ParseFromString(trailers.get(_STATUS, b""))  # type: ignore[arg-type] # names in -bin have bytes
-    except DecodeError:
+    except UNREADABLE:
         return
     if (status.code, status.message) != (failure.code.value[0], failure.message):
         return  # of another failure: a proxy made this status
@@ -130,7 +138,7 @@ def _read_details(failure: CallError, trailers: Mapping[str, str | bytes]) -> It
                 detail = kind()
                 try:
                     packed.Unpack(detail)
-                except DecodeError:
+                except UNREADABLE:
                     continue
                 yield detail
 

@@ -9,7 +9,8 @@ from typing import Self
 
 from swr_gateway_client.caller import Caller
 from swr_gateway_client.channel import open_channel
-from swr_gateway_client.connection import Connection, readable
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.methods import read_page
 from swr_gateway_client.requests import DEFAULT_LIMIT, AnyCenter, list_request, stream_request
 from swr_gateway_client.resume import resumed
 from swr_gateway_client.v1 import repos_pb2
@@ -92,7 +93,7 @@ class Client(Caller):
             reply = await connection.list_repos(
                 request, metadata=self._metadata, timeout=self._seconds(timeout), wait_for_ready=self._wait_for_ready
             )
-        return readable(reply)
+            return read_page(reply)
 
     def iter_pages(
         self,

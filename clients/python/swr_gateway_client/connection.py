@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import grpc
 
-from swr_gateway_client.call_error import CallError, closed_under_call, to_call_error
+from swr_gateway_client.call_error import UNREADABLE, CallError, closed_under_call, to_call_error, unreadable_reply
 from swr_gateway_client.faults import ConnectionFault
 from swr_gateway_client.methods import LIST_REPOS, STREAM_REPOS
 
 # What a channel is in that has no connection, and wants one.
 _CONNECTING = {grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE}
 
-Message = TypeVar("Message")
-
 
 class Connection:
     """An open channel; created inside a running event loop.
 
     Attributes:
-        list_repos, stream_repos: Make the calls.
+        list_repos, stream_repos: Make the calls; their replies are bytes.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -39,7 +36,7 @@ class Connection:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Raise the failures of calls within the block as CallError.
+        """Raise the failures of calls within the block, and of reading their replies, as CallError.
 
         To gRPC, closing a channel cancels whoever waits for one of its calls. Nobody asked for that: a task group
         would take it for the end of a task that was cancelled, and say nothing. So it is a failure of the call,
@@ -49,6 +46,8 @@ class Connection:
             yield
         except grpc.aio.AioRpcError as error:
             raise self._explained(error) from error
+        except UNREADABLE as error:
+            raise unreadable_reply() from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed.done() and not (task and task.cancelling()):
@@ -72,14 +71,3 @@ class Connection:
         if bare and self._channel.get_state() in _CONNECTING:
             failure.connection_fault = ConnectionFault.NOT_IN_TIME
         return failure
-
-
-def readable(message: Message | None) -> Message:
-    """Return a message that arrived. Of one that cannot be parsed gRPC makes None, and goes on as if all was well.
-
-    Raises:
-        CallError: It could not be parsed.
-    """
-    if message is None:
-        raise CallError(grpc.StatusCode.INTERNAL, "Exception deserializing response!")  # as without an event loop
-    return message

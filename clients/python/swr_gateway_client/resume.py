@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeAlias
 
 from swr_gateway_client.call_error import CallError
-from swr_gateway_client.connection import Connection, readable
+from swr_gateway_client.connection import Connection
+from swr_gateway_client.methods import read_message
 from swr_gateway_client.progress import Progress
 from swr_gateway_client.v1 import repos_pb2
 
@@ -54,11 +55,7 @@ async def resumed(
         await connection.pause(wait)
 
 
-async def _next(
-    connection: Connection, messages: AsyncIterator[repos_pb2.StreamReposResponse]
-) -> repos_pb2.StreamReposResponse | None:
+async def _next(connection: Connection, messages: AsyncIterator[bytes]) -> repos_pb2.StreamReposResponse | None:
     with connection.failures():
-        try:
-            return readable(await anext(messages))
-        except StopAsyncIteration:
-            return None
+        message = await anext(messages, None)
+        return None if message is None else read_message(message)

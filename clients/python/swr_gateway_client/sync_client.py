@@ -9,6 +9,7 @@ from typing import Self
 
 from swr_gateway_client.caller import Caller
 from swr_gateway_client.channel import open_sync_channel
+from swr_gateway_client.methods import read_page
 from swr_gateway_client.requests import DEFAULT_LIMIT, AnyCenter, list_request, stream_request
 from swr_gateway_client.sync_connection import SyncConnection
 from swr_gateway_client.sync_resume import sync_resumed
@@ -51,9 +52,10 @@ class SyncClient(Caller):
         request = list_request(center, namespace, name, category, offset, limit)
         connection = self._open()
         with connection.failures():
-            return connection.list_repos(
+            reply = connection.list_repos(
                 request, metadata=self._metadata, timeout=self._seconds(timeout), wait_for_ready=self._wait_for_ready
             )
+            return read_page(reply)
 
     def iter_pages(
         self,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from swr_gateway_client.call_error import closed_under_call, to_call_error
+from swr_gateway_client.call_error import UNREADABLE, closed_under_call, to_call_error, unreadable_reply
 from swr_gateway_client.methods import LIST_REPOS, STREAM_REPOS
 
 
@@ -16,7 +16,7 @@ class SyncConnection:
     """An open channel, for any number of threads.
 
     Attributes:
-        list_repos, stream_repos: Make the calls.
+        list_repos, stream_repos: Make the calls; their replies are bytes.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -32,13 +32,15 @@ class SyncConnection:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Raise the failures of calls within the block as CallError."""
+        """Raise the failures of calls within the block, and of reading their replies, as CallError."""
         try:
             yield
         except grpc.RpcError as error:
             if self._closed.is_set() and error.code() is grpc.StatusCode.CANCELLED:
                 raise closed_under_call() from None
             raise to_call_error(error) from error
+        except UNREADABLE as error:
+            raise unreadable_reply() from error
         except ValueError:
             # A call that begins on a channel that was closed a moment before.
             if self._closed.is_set():

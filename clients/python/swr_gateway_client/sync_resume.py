@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 from swr_gateway_client.call_error import CallError
+from swr_gateway_client.methods import read_message
 from swr_gateway_client.progress import Progress
 from swr_gateway_client.resume import Metadata
 from swr_gateway_client.sync_connection import SyncConnection
@@ -38,8 +39,7 @@ def sync_resumed(
         connection.pause(wait)
 
 
-def _next(
-    connection: SyncConnection, messages: Iterator[repos_pb2.StreamReposResponse]
-) -> repos_pb2.StreamReposResponse | None:
+def _next(connection: SyncConnection, messages: Iterator[bytes]) -> repos_pb2.StreamReposResponse | None:
     with connection.failures():
-        return next(messages, None)
+        message = next(messages, None)
+        return None if message is None else read_message(message)

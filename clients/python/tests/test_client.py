@@ -578,14 +578,15 @@ UNREADABLE = b"\x0a\x03\x0a\x01\xff"
 
 
 async def test_a_message_that_cannot_be_read_is_a_failure_and_not_the_end(
-    scripted: ScriptedGateway, client: AnyClient
+    scripted: ScriptedGateway, client: AnyClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     scripted.play((UNREADABLE,), (message(0), UNREADABLE, message(4)))
     failure = await failure_of(client.list_repos())
-    assert (str(failure), failure.may_retry) == ("INTERNAL: Exception deserializing response!", False)
+    assert (str(failure), failure.may_retry) == ("INTERNAL: the reply is no message of the protocol", False)
     came, failure = await until_failure(client.iter_repos())
     assert came == ["0", "1"]
-    assert (str(failure), failure.may_retry) == ("INTERNAL: Exception deserializing response!", False)
+    assert (str(failure), failure.may_retry) == ("INTERNAL: the reply is no message of the protocol", False)
+    assert not caplog.records
 
 
 async def test_a_lost_connection_is_made_again(kind: Kind, tmp_path: Path) -> None:
@@ -837,6 +838,7 @@ NO_IDS = packed(grpc.StatusCode.NOT_FOUND, "no", error_details_pb2.RequestInfo()
         pytest.param((), "", "", id="none"),
         pytest.param((("x-request-id", "r"),), "", "r", id="request id alone"),
         pytest.param((("x-request-id", "r"), (DETAILS, b"\xff\xff")), "", "r", id="not a status"),
+        pytest.param((("x-request-id", "r"), (DETAILS, b"\x12\x01\xff")), "", "r", id="not UTF-8"),
         pytest.param((("x-request-id", "r"), (DETAILS, b"")), "", "r", id="empty"),
         pytest.param(((DETAILS, packed(grpc.StatusCode.INTERNAL, "no", INFO)),), "", "", id="another code"),
         pytest.param(((DETAILS, packed(grpc.StatusCode.NOT_FOUND, "yes", INFO)),), "", "", id="another message"),
