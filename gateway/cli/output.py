@@ -79,4 +79,5 @@ def _guarded(stream: TextIO | None, raw: type[_File], text: type[io.TextIOWrappe
     if stream is None:  # it was closed: nothing else must take its number, and be written to in its stead
         return text(io.BufferedWriter(raw(os.open(os.devnull, os.O_RDONLY), "w")), "utf-8")
     file = io.BufferedWriter(raw(stream.fileno(), "w", closefd=False))
-    return text(file, encoding=stream.encoding, errors=stream.errors, line_buffering=bool(stream.line_buffering))
+    by_line = stream.line_buffering or raw is _Errors  # which has no such mark with PYTHONUNBUFFERED
+    return text(file, encoding=stream.encoding, errors=stream.errors, line_buffering=bool(by_line))
