@@ -65,10 +65,6 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
         yield request
         await misdeed(context)
 
-    async def written_stream(request: StringValue, context: Any) -> None:
-        await context.write(request)
-        await misdeed(context)
-
     async def stream_unary(requests: AsyncIterator[StringValue], context: Any) -> StringValue:
         values = [request.value async for request in requests]
         await misdeed(context)
@@ -88,7 +84,6 @@ def handlers(misdeed: Misdeed) -> grpc.GenericRpcHandler:
         {
             "UnaryUnary": grpc.unary_unary_rpc_method_handler(unary_unary, **codec),
             "UnaryStream": grpc.unary_stream_rpc_method_handler(unary_stream, **codec),
-            "WrittenStream": grpc.unary_stream_rpc_method_handler(written_stream, **codec),
             "StreamUnary": grpc.stream_unary_rpc_method_handler(stream_unary, **codec),
             "StreamStream": grpc.stream_stream_rpc_method_handler(stream_stream, **codec),
         },
@@ -111,7 +106,7 @@ class Caller:
         match shape:
             case "UnaryUnary":
                 return self.channel.unary_unary(path)(request, timeout=timeout)
-            case "UnaryStream" | "WrittenStream":
+            case "UnaryStream":
                 return self.channel.unary_stream(path)(request, timeout=timeout)
             case "StreamUnary":
                 return self.channel.stream_unary(path)(iter([request]), timeout=timeout)
@@ -130,7 +125,7 @@ class Caller:
         return read_failure(raised.value)
 
 
-SHAPES = ["UnaryUnary", "UnaryStream", "WrittenStream", "StreamUnary", "StreamStream"]
+SHAPES = ["UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream"]
 
 
 @pytest.fixture(params=SHAPES)

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from conftest import Serve, Served
 from gateway.core.filter import Page
@@ -25,6 +26,7 @@ from patience import Advance, until
 from scripted_upstream import Act, Request, ScriptedUpstream, page
 
 LIST, STREAM = "/gateway.swr.v1.RepoService/ListRepos", "/gateway.swr.v1.RepoService/StreamRepos"
+WATCH = "/grpc.health.v1.Health/Watch"
 METHODS = pytest.mark.parametrize("method", [LIST, STREAM])
 REQUEST = repos_pb2.StreamReposRequest(page_size=10)
 NOTHING_IS_TAKEN = 0
@@ -157,6 +159,21 @@ async def test_a_drain_does_not_wait_for_readers_that_stand_still(
         await served.until(messages_waiting=1)
         advance(STANDS_STILL + PATIENCE / 9)
         await served.drain()
+
+
+async def test_who_watches_health_and_takes_nothing_holds_up_neither_others_nor_the_drain(
+    serve: Serve, advance: Advance
+) -> None:
+    served = await serve(drain_grace="1000h")
+    async with peer(served.address, NOTHING_IS_TAKEN) as client:
+        await client.first_of(client.call(WATCH, b""))
+        watch = served.health.Watch(HealthCheckRequest())
+        assert (await watch.read()).status == HealthCheckResponse.SERVING
+        leaving = asyncio.create_task(served.drain())
+        assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+        await until(lambda: failed(served, WATCH, "GATEWAY_DRAINING") == 2)
+        advance(STANDS_STILL + PATIENCE / 9)
+        await leaving
 
 
 # Requests that do not come

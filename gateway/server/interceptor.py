@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeAlias
@@ -122,9 +121,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             inner = handler.stream_stream or handler.unary_stream
             return grpc.stream_stream_rpc_method_handler(
-                self._wrap_stream(inner, method),
-                method.read if method.takes_stream else None,
-                None if inspect.isasyncgenfunction(inner) else method.serialize,
+                self._wrap_stream(inner, method), method.read if method.takes_stream else None
             )
         inner = handler.stream_unary or handler.unary_unary
         return grpc.stream_unary_rpc_method_handler(
@@ -146,23 +143,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return serve
 
     def _wrap_stream(self, inner: Any, method: _Method) -> Any:
-        """Wrap a handler that yields its messages, or one that writes them to the context: grpc.aio serves both.
+        """Wrap a handler that yields its messages; one that wrote them to the context would not be watched over."""
 
-        A call of the latter is not ended where a message is not taken: they are watches of health, and tell little.
-        """
-
-        async def serve_writer(requests: Any, context: Context) -> None:
-            async with ServedCall(self._calls, method.name, context, is_stream=True) as served:
-                await inner(await _enter(served, method, context, requests), context)
-
-        async def serve_generator(requests: Any, context: Context) -> None:
+        async def serve(requests: Any, context: Context) -> None:
             async with ServedCall(self._calls, method.name, context, is_stream=True) as served:
                 request = await _enter(served, method, context, requests)
                 async with aclosing(inner(request, context)) as messages:
                     async for message in messages:
                         await served.write(method.serialize(message) if method.serialize else message)
 
-        return serve_generator if inspect.isasyncgenfunction(inner) else serve_writer
+        return serve
 
 
 async def _enter(served: ServedCall, method: _Method, context: Context, requests: Any) -> Any:
