@@ -17,6 +17,7 @@ from gateway.core.pages import RowPage
 from gateway.core.stream import FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamAssembler
 from gateway.listing import conversions as converting
 from gateway.listing.conversions import Conversions
+from gateway.reliability import timeouts
 from gateway.reliability.byte_budget import ByteBudget
 from gateway.server import waiting
 from gateway.server.interceptor import STANDS_STILL
@@ -174,6 +175,21 @@ async def test_who_watches_health_and_takes_nothing_holds_up_neither_others_nor_
         await until(lambda: failed(served, WATCH, "GATEWAY_DRAINING") == 2)
         advance(STANDS_STILL + PATIENCE / 9)
         await leaving
+
+
+async def test_the_time_in_which_the_gateway_stood_still_is_not_a_readers(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "LATE", 0.5)
+    upstream.play((listing(10),))
+    served = await serve()
+    async with peer(served.address, NOTHING_IS_TAKEN) as client:
+        stream = client.call(STREAM, REQUEST.SerializeToString())
+        await served.until(messages_waiting=1)
+        advance(2 * PATIENCE)
+        await client.ping()
+        client.grow(stream, WHOLE_WINDOW)
+        assert ended_with(grpc.StatusCode.OK, await client.frames_of(stream))
 
 
 # Requests that do not come

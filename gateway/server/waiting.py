@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from gateway.reliability import timeouts
 from gateway.server.dropping import drop_calls
 
 # Bytes of messages that may wait to be taken, of which gRPC keeps two copies: where there are more in all, one
@@ -86,7 +87,10 @@ class CallerWaits:
 
     def _look(self) -> None:
         """End the calls whose time has run out."""
-        self.now = self._loop.time()
+        due, self.now = self.now + self._interval, self._loop.time()
+        if self.now - due > timeouts.LATE:  # the process stood still, and it is no caller's fault that nothing was sent
+            for call in self.calls:
+                call.waits_since += (self.now - due) if call.waits_since else 0.0
         begun = self.now - self._limit
         late = [call for call in self.calls if 0.0 < call.waits_since <= begun]
         for call in late:
