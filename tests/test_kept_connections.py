@@ -316,6 +316,31 @@ async def test_a_silent_connection_is_the_answer_where_there_is_no_time_for_anot
     assert len(upstream.requests) == 2
 
 
+# Nobody has it
+
+
+async def test_a_connection_that_opens_in_the_moment_in_which_its_caller_leaves_is_closed(
+    upstream: ScriptedUpstream,
+) -> None:
+    async with open_session(KeptConnections(10, lambda: None)) as session:
+
+        async def get() -> None:
+            async with session.get(upstream.url):
+                pass
+
+        asking, opening = asyncio.create_task(get()), list[asyncio.Task[Any]]()
+        while not opening:
+            await asyncio.sleep(0)
+            opening = [task for task in asyncio.all_tasks() if "_create_connection" in repr(task.get_coro())]
+        while not opening[0].done():  # noqa: ASYNC110 - the very turn of the loop counts
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await until(lambda: (upstream.connections, upstream.open) == (1, 0))
+    assert upstream.requests == []
+
+
 # A gateway that stood still
 
 

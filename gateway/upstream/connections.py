@@ -130,8 +130,14 @@ class KeptConnections(aiohttp.TCPConnector):
         """Connect in a context of its own: a socket keeps the one that it was opened in, with its caller's token."""
         context = Context()
         context.run(_lease.set, _lease.get())
-        connecting = super()._create_connection(req, traces, timeout)
-        return await self._loop.create_task(connecting, context=context)
+        connecting = self._loop.create_task(super()._create_connection(req, traces, timeout), context=context)
+        try:
+            return await connecting
+        except asyncio.CancelledError:
+            # It may have opened in this very moment, and nobody else knows of it.
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                connecting.result().close()
+            raise
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
         """Take a kept connection that is clean; None where there is none."""
