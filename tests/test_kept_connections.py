@@ -385,12 +385,13 @@ async def test_who_waited_for_a_turn_while_the_gateway_stood_still_gets_it(
     assert await asyncio.gather(*calls) == [["x"], ["x"]]
 
 
+@pytest.mark.parametrize("limit", ["attempt_timeout", "timeout"])
 async def test_a_time_that_ended_while_the_gateway_stood_still_says_nothing_of_the_upstream(
-    serve: Serve, kernel_upstream: KernelUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, kernel_upstream: KernelUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(timeouts, "LATE", 0.5)
     monkeypatch.setattr(timeouts, "CATCH_UP", 0.0)
-    served = await serve(upstream_url=kernel_upstream.url, attempt_timeout="1h", retries=0)
+    served = await serve(upstream_url=kernel_upstream.url, retries=0, **{limit: "1h"})
     failures = await ask_while_standing_still(kernel_upstream, served, advance, b"H")
     assert {failure.code() for failure in failures} == {grpc.StatusCode.UNAVAILABLE}
     assert served.metric("upstream_circuit_open") == 0

@@ -32,6 +32,7 @@ from gateway.credentials.base import AuthHeaders, Credential
 from gateway.listing.attempts import ANSWERED, CUT_OFF, AttemptObserver
 from gateway.listing.policy import ResiliencePolicy
 from gateway.metrics import Metrics
+from gateway.reliability import timeouts
 from gateway.reliability.deadline import Deadline
 from gateway.reliability.limiter import Permit
 from gateway.reliability.progress import Progress
@@ -237,7 +238,8 @@ class _Fetch:
     def _has_timed_out(self, deadline: Deadline, began: float) -> bool:
         """Tell whether a request that was cut off had its time: what a caller cuts off says nothing of the upstream."""
         ended = self._now()
-        return not deadline.by_caller and ended >= deadline.at and ended - began >= self._policy.fair_time
+        in_time = 0.0 <= ended - deadline.at <= timeouts.LATE  # later, it was the gateway that stood still
+        return in_time and not deadline.by_caller and ended - began >= self._policy.fair_time
 
 
 def _outcome_of(error: GatewayError) -> Outcome:
