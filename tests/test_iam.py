@@ -271,6 +271,34 @@ async def test_a_token_that_dies_within_a_stream_is_renewed_once_and_no_reposito
     assert len(iam.requests) == 2
 
 
+async def test_a_401_that_a_new_token_mended_is_not_the_answer_of_an_upstream_that_is_too_slow_then(
+    serve: Serve, upstream: ScriptedUpstream, advance: Advance
+) -> None:
+    upstream.play(answer(401), (Act.STALL,))
+    served = await serve(timeout="1h")
+    failing = asyncio.ensure_future(served.fail())
+    await upstream.all_arrived(2)
+    advance(HOUR)
+    assert (await failing).reason == "UPSTREAM_TIMEOUT"
+
+
+async def test_a_401_that_a_new_token_mended_is_not_the_answer_where_the_queue_is_full_then(
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+) -> None:
+    may_sign_in, may_answer = asyncio.Event(), asyncio.Event()
+    iam.play(issued("first"), (may_sign_in, issued("second")))
+    upstream.play(answer(401), (may_answer, page("[]")))
+    served = await serve(max_in_flight=1, prefetch=1, max_queue=0)
+    failing = asyncio.ensure_future(served.fail("rejected"))
+    await iam.all_arrived(2)
+    other = served.list("other")
+    await upstream.all_arrived(2)
+    may_sign_in.set()
+    assert (await failing).reason == "GATEWAY_OVERLOADED"
+    may_answer.set()
+    await other
+
+
 @any_rejection
 async def test_a_new_token_is_rejected_without_a_third_request_or_a_third_token(
     serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, body: str, monkeypatch: pytest.MonkeyPatch

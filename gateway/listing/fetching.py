@@ -117,9 +117,9 @@ class _Fetch:
             try:
                 answer = await self._attempt(auth, permit)
             except GatewayError as error:
-                if error.cause in _NOT_SENT and progress.failure is not None:
+                if error.cause in _NOT_SENT and progress.failure is not None and not progress.is_mended:
                     raise progress.failure from error
-                progress.failure, progress.phase = error, ""
+                progress.failure, progress.phase, progress.is_mended = error, "", False
                 delay = await self._delay_before_retry(error, auth)
                 if delay is None:
                     raise
@@ -138,6 +138,7 @@ class _Fetch:
         if error.http_status == HTTPStatus.UNAUTHORIZED and not self._is_renewed:
             self._is_renewed = True
             if await self._has_renewed(auth, error):
+                self._progress.is_mended = True
                 return 0.0
         now = self._now()
         sent, remaining = self._progress.timings.attempts - self._fresh_resends, self._progress.deadline().at - now

@@ -39,9 +39,10 @@ class Progress:
         request_id: Returns the upstream's name for the latest request, once it has answered: a function, for it takes
             time to see that a name shows no secret, and only failures tell it.
         failure: Why the last attempt failed.
+        is_mended: Whether that is over, for there is a new credential: it is no answer any more.
     """
 
-    __slots__ = ("deadline", "failure", "pause", "phase", "request_id", "timings", "waiting_for")
+    __slots__ = ("deadline", "failure", "is_mended", "pause", "phase", "request_id", "timings", "waiting_for")
 
     def __init__(
         self,
@@ -56,10 +57,11 @@ class Progress:
         self.phase = ""
         self.request_id = no_request_id
         self.failure: GatewayError | None = None
+        self.is_mended = False
 
     def out_of_time(self, deadline: Deadline) -> GatewayError:
         """Return what a caller is told whose time has ended: a failed attempt says more than the wait behind it."""
-        if not deadline.by_caller and self.failure is not None:
+        if not deadline.by_caller and self.failure is not None and not self.is_mended:
             return self.failure.copy()
         cause = DEADLINE_EXCEEDED if deadline.by_caller else self.waiting_for
         request_id = self.request_id() if self.phase == "body" else ""
