@@ -6,6 +6,7 @@ import base64
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -274,6 +275,30 @@ def test_a_file_system_that_hangs_holds_nobody_up(
     told = f"thing: the file system of {path} does not answer; the last good one stays in use"
     assert caplog.messages.count(told) == 1
     assert metrics.registry.get_sample_value("swr_gateway_file_stale", {"what": "thing"}) == 0
+
+
+def test_a_look_that_hangs_is_not_waited_for_by_each_who_wants_another(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = reloading(path)
+    hangs, answers = threading.Event(), threading.Event()
+    stat = Path.stat
+
+    def hang(self: Path, **given: Any) -> os.stat_result:
+        hangs.set()
+        answers.wait()
+        return stat(self, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", hang)
+        patch.setattr(reloading_module, "PATIENCE", 0.0)
+        assert value.current() == b"first"
+        hangs.wait()
+        now = time.monotonic
+        patch.setattr(time, "monotonic", lambda: now() + 2 * AGES)
+        patch.setattr(reloading_module, "PATIENCE", AGES)
+        assert value.look().outcome is Outcome.NO_ANSWER
+        answers.set()
 
 
 def test_files_are_looked_at_now_and_then_and_whenever_somebody_wants_it(

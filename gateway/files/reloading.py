@@ -129,7 +129,8 @@ class Reloading(Generic[Value]):
     def look(self) -> Look:
         """Look at the files, however short a while ago that was done."""
         before = self._value
-        self._looked.wait(PATIENCE)  # that look may have come before the change
+        # That look may have come before the change; one that hangs is not waited for by everyone who wants another.
+        self._looked.wait(max(self._look_began + PATIENCE - time.monotonic(), 0.0))
         with self._lock:
             self._look_again_at = 0.0
         if not self._await_look():
