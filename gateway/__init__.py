@@ -18,6 +18,7 @@ The rooms, each of which imports only those below it (import-linter and tests/te
     metrics       what is counted and measured
     allocator     memory that is kept between calls
     background    tasks beside the calls, which log it when they die
+    threads       what blocks, in threads that the end of the process leaves behind
     systemd       what systemd is told: ready, reloading, alive
     logs, stderr  log lines as JSON or as text, and a standard error that nobody waits for
     start_errors  what stops a start

@@ -90,6 +90,33 @@ def with_constants(folder: Path, **constants: float) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+# An interpreter finds it by itself.
+_NO_NAME_SERVER = """
+import socket, threading
+
+known = socket.getaddrinfo
+
+def look_up(host, *others, **given):
+    if host == "upstream.invalid":
+        print("looks it up", flush=True)
+        threading.Event().wait()
+    return known(host, *others, **given)
+
+socket.getaddrinfo = look_up
+"""
+
+
+def without_name_server(folder: Path) -> dict[str, str]:
+    """Return variables of a command that is never told the address of upstream.invalid; it prints that it looks it up.
+
+    Args:
+        folder: Where to write what sees to that.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_NO_NAME_SERVER)
+    return {"PYTHONPATH": str(folder)}
+
+
 def waiting_bytes(pipe: int) -> int:
     """Return how many bytes were written into a pipe, and not read."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

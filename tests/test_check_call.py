@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from certificates import issue, tls_upstream
-from commands import PATIENCE, Ended, Run, Start
+from commands import PATIENCE, Ended, Run, Start, without_name_server
 from gateway.cli.remedies import remedy
 from gateway.core import errors, status
 from gateway.settings.load import load_settings
@@ -193,6 +193,13 @@ def nobody() -> Iterator[str]:
 async def test_an_upstream_that_is_not_there_is_told(nobody: str, run: Run) -> None:
     ended = await call(run, nobody, "--auth", "none")
     assert_failed(ended, f"the upstream, {nobody}, with auth=none", "UNAVAILABLE", "UPSTREAM_UNREACHABLE", "firewalls")
+
+
+async def test_a_name_server_that_does_not_answer_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+    limits = ("--timeout", "1s", "--attempt-timeout", "1s")
+    url = "http://upstream.invalid"
+    ended = await call(run, url, "--auth", "none", *limits, **without_name_server(tmp_path / "site"))
+    assert_failed(ended, f"the upstream, {url}, with auth=none", "UPSTREAM_TIMEOUT")
 
 
 async def test_an_upstream_that_is_not_trusted_is_told(run: Run) -> None:

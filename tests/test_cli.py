@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from commands import PATIENCE, Command, Ended, Run, Start, starter, waiting_bytes
+from commands import PATIENCE, Command, Ended, Run, Start, starter, waiting_bytes, without_name_server
 from gateway import __version__
 from gateway.cli.cells import human_size
 from gateway.cli.render import make_writer
@@ -592,6 +592,20 @@ async def test_serve_without_calls_exits_with_0_at_a_signal(number: signal.Signa
     ended = await gateway.ends()
     assert ended.code == 0
     assert [json.loads(line)["message"] for line in ended.err.splitlines()] == ["draining", "stopped"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_serve_exits_at_a_signal_although_no_name_server_answers(
+    workers: str, start: Start, tmp_path: Path
+) -> None:
+    arguments = ("--drain-grace", "0s", "--workers", workers)
+    gateway, target = await serve(start, NOWHERE, *arguments, **without_name_server(tmp_path / "site"))
+    listing = await start("list", "--target", target)
+    await gateway.prints("looks it up")
+    gateway.signal(signal.SIGTERM)
+    ended = await gateway.ends()
+    assert (ended.code, "killed" in ended.err) == (0, False)
+    assert "GATEWAY_DRAINING" in (await listing.ends()).err
 
 
 async def test_calls_are_served_while_the_drain_delay_lasts_and_a_second_signal_ends_it(start: Start, run: Run) -> None:

@@ -22,6 +22,7 @@ from gateway.settings.settings_file import Loaded
 from gateway.start_errors import StartError, WorkerError
 from gateway.stderr import queue_stderr
 from gateway.systemd import ServiceManager
+from gateway.threads import leave_threads_behind
 
 if TYPE_CHECKING:
     from gateway.server.gateway import Gateway
@@ -68,6 +69,7 @@ def command(settings: Settings, loaded: Loaded | None) -> None:
 
 async def _serve(settings: Settings, loaded: Loaded | None) -> None:
     """Serve until a signal, which drains; a second one cancels the drain."""
+    leave_threads_behind()
     stop, hang_up = asyncio.Event(), asyncio.Event()
     systemd = ServiceManager()
     if systemd.feeds_watchdog and sys.__stderr__ is not None:

@@ -20,6 +20,7 @@ from gateway.server.composition import upstream_tls
 from gateway.server.credential_factory import make_credential, make_iam_client
 from gateway.settings.model import Auth, Settings
 from gateway.swr.v1 import repos_pb2
+from gateway.threads import leave_threads_behind
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.tls import UpstreamTls
 
@@ -55,6 +56,7 @@ async def ask_once(settings: Settings, caller_token: str) -> Outcome:
     Raises:
         BadFileError: A file that the settings name cannot be used.
     """
+    leave_threads_behind()
     metrics = Metrics()
     tls = upstream_tls(settings, metrics)
     query = read_list_request(repos_pb2.ListReposRequest(offset=0, limit=1))

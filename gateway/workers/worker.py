@@ -27,6 +27,7 @@ from gateway.settings.settings_file import Loaded
 from gateway.start_errors import StartError
 from gateway.stderr import queue_stderr
 from gateway.telemetry.loop_monitor import BEAT
+from gateway.threads import leave_threads_behind
 from gateway.workers.channel import (
     Channel,
     Command,
@@ -69,6 +70,7 @@ def main(number: int, descriptor: int) -> None:
 
 
 async def _work(settings: Settings, loaded: Loaded | None, end: socket.socket) -> None:
+    leave_threads_behind()
     channel = await Channel.open(end)
     try:
         await _Work(Gateway(settings, loaded=loaded, shares_port=True), channel).work()
