@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from types import SimpleNamespace
+from typing import Any, cast
 
 
 class Kind(IntEnum):
@@ -188,3 +191,21 @@ async def peer(address: str, window: int = 65_535) -> AsyncIterator[Peer]:
         yield Peer(reader, writer, window)
     finally:
         writer.close()
+
+
+@asynccontextmanager
+async def peer_with_calls(address: str, path: str, count: int) -> AsyncIterator[tuple[Peer, list[int]]]:
+    """Make calls, all of which have arrived at a server of this process before the event loop turns again."""
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    client = Peer(asyncio.StreamReader(), cast("Any", SimpleNamespace(write=connection.sendall)), 65_535)
+    streams = [client.call(path, b"") for _ in range(count)]
+    connection.sendall(Frame(Kind.PING, 0, b"whatever").bytes())
+    received = b""
+    while Frame(Kind.PING, ACK, b"whatever").bytes() not in received:
+        received += connection.recv(65_536)
+    client._reader, client._writer = await asyncio.open_connection(sock=connection)  # from now on it turns
+    try:
+        yield client, streams
+    finally:
+        client._writer.close()

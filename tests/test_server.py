@@ -16,24 +16,31 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from conftest import Serve
+from conftest import Serve, Served
 from failures import failure_of, read_failure
 from gateway.background import background
 from gateway.core.errors import GatewayError
 from gateway.core.service import SERVICE_NAME
 from gateway.files.reloading import Look
+from gateway.server import interceptor
 from gateway.server.options import MAX_REQUEST_BYTES
 from gateway.server.standing import StandingCalls
 from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
-from http2 import Kind, peer
-from patience import until
+from http2 import Frame, Kind, peer, peer_with_calls
+from patience import AGES, until
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 REQUEST = repos_pb2.ListReposRequest()
+
+
+def calls_ended(served: Served, status: str) -> float:
+    labels = {"grpc_method": f"{SERVICE_NAME}/ListRepos", "grpc_status": status}
+    registry = served.gateway._metrics.registry
+    return registry.get_sample_value("grpc_server_call_duration_seconds_count", labels) or 0.0
 
 
 @pytest.mark.parametrize("service", ["", "gateway.swr.v1.RepoService"])
@@ -310,6 +317,27 @@ async def test_calls_are_served_during_the_delay_of_the_drain(serve: Serve) -> N
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+@pytest.mark.parametrize(("grace", "served_as"), [("1000h", "OK"), ("0s", "UNAVAILABLE")])
+async def test_calls_that_have_arrived_before_the_drain_are_taken_up(
+    serve: Serve, upstream: ScriptedUpstream, grace: str, served_as: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library hands them over one at a time, and drops those that still queue there when it stops."""
+    monkeypatch.setattr(interceptor, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(interceptor, "TAKE_UP_TIMEOUT", AGES)
+    upstream.play(page("[]"))
+    served = await serve(drain_grace=grace)
+    async with peer_with_calls(served.address, "/gateway.swr.v1.RepoService/ListRepos", 50) as (client, calls):
+        leaving = asyncio.create_task(served.drain())
+        last: dict[int, Frame] = {}
+        while len(last) < len(calls):
+            frame = await client.read()
+            if frame.ends_its_stream:
+                last[frame.stream] = frame
+        await leaving
+    assert {Kind(frame.kind) for frame in last.values()} == {Kind.HEADERS}
+    assert calls_ended(served, served_as) == len(calls)
 
 
 async def test_a_call_that_outlasts_the_grace_is_ended_and_so_is_its_upstream_request(

@@ -149,7 +149,9 @@ class Gateway:
         gRPC would end those without a word; and it has been seen to wait the whole grace for a call that it never
         handed over, so once nothing is in flight it waits no longer.
         """
-        stopping = asyncio.create_task(self._server.stop(self.drain_grace + END_TIMEOUT))
+        async with self._interceptor.take_up():
+            stopping = asyncio.create_task(self._server.stop(self.drain_grace + END_TIMEOUT))
+            await asyncio.sleep(0)  # it begins
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.drain_grace
         while not stopping.done() and loop.time() < deadline:

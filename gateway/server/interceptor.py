@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -23,6 +23,11 @@ HEALTH = "/grpc.health.v1.Health/"
 END_TIMEOUT = 2.0
 # Seconds behind which a drain does not wait for a reader that takes nothing.
 STANDS_STILL = 5.0
+# Seconds between looks for new calls, how many looks that find none mean that gRPC has none left to hand over, and the
+# seconds for which that is waited for: where calls go on to come, there is no such moment.
+LOOK_EVERY = 0.001
+QUIET_LOOKS = 3
+TAKE_UP_TIMEOUT = 0.25
 
 _FINE = (None, grpc.StatusCode.OK)
 
@@ -66,6 +71,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._observer = observer
         self._wrapped: dict[str, Handler] = {}
         self._calls = ServedCalls(observer, metrics, patience)
+        self._taken_up = 0
+        self._entrance = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take_up(self) -> AsyncIterator[None]:
+        """Take up all calls that have arrived, for a block that stops the server: gRPC drops those that it still has.
+
+        It hands over one at each turn of the event loop, and under load most of their time they wait for that. So until
+        the end of the block none goes on that comes from now on; behind it they go on one at a turn, as ever.
+        """
+        async with self._entrance:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TAKE_UP_TIMEOUT):
+                    quiet = 0
+                    while quiet < QUIET_LOOKS:
+                        before = self._taken_up
+                        await asyncio.sleep(LOOK_EVERY)
+                        quiet = quiet + 1 if self._taken_up == before else 0
+            yield
 
     @property
     def is_idle(self) -> bool:
@@ -93,6 +117,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """Wrap the method's handler; a method that nobody serves stays unserved, which is UNIMPLEMENTED."""
+        self._taken_up += 1
         handler = await continuation(handler_call_details)
         if handler is None:
             self._observer.unserved()
@@ -131,7 +156,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap_unary(self, inner: Any, method: _Method) -> Any:
         async def serve(requests: Any, context: Context) -> Any:
             async with ServedCall(self._calls, method.name, context, is_stream=False) as served:
-                reply = await inner(await _enter(served, method, context, requests), context)
+                reply = await inner(await self._enter(served, method, context, requests), context)
                 if context.code() not in _FINE:
                     # A servicer's other way to fail: it sets a code, and returns what is no reply.
                     await context.abort(context.code(), context.details())
@@ -147,20 +172,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def serve(requests: Any, context: Context) -> None:
             async with ServedCall(self._calls, method.name, context, is_stream=True) as served:
-                request = await _enter(served, method, context, requests)
+                request = await self._enter(served, method, context, requests)
                 async with aclosing(inner(request, context)) as messages:
                     async for message in messages:
                         await served.write(method.serialize(message) if method.serialize else message)
 
         return serve
 
-
-async def _enter(served: ServedCall, method: _Method, context: Context, requests: Any) -> Any:
-    """Let a caller in; return the request, or the requests of a method that takes many."""
-    served.begin()
-    method.authorize(context)
-    if method.takes_stream:
-        served.read_any()
-        return requests
-    message = await served.read_one()
-    return method.read(message) if method.read else message
+    async def _enter(self, served: ServedCall, method: _Method, context: Context, requests: Any) -> Any:
+        """Let a caller in; return the request, or the requests of a method that takes many."""
+        served.begin()
+        method.authorize(context)
+        if method.takes_stream:
+            served.read_any()
+            return requests
+        message = await served.read_one()
+        async with self._entrance:
+            pass
+        return method.read(message) if method.read else message
