@@ -521,7 +521,7 @@ async def test_cancellations_do_not_open_the_circuit(
     serve: Serve, upstream: ScriptedUpstream, advance: Advance, given: Options
 ) -> None:
     upstream.play((Act.STALL,))
-    served = await serve(retries=0, **given)
+    served = await serve(retries=0, timeout="2h", **given)
     calls = [served.list(str(number)) for number in range(20)]
     await upstream.all_arrived(20)
     advance(HOUR)
