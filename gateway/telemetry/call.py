@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from gateway.core.tenants import Tenant
+from gateway.core.trace_context import TRACESTATE
 from gateway.credentials.base import Credential
 from gateway.reliability.cache import CacheInfo
 from gateway.reliability.timings import Timings
@@ -30,7 +31,7 @@ class Call:
     Attributes:
         method: Its full name, such as `gateway.swr.v1.RepoService/ListRepos`.
         request_id: The caller's own id of it, or one made here.
-        metadata: The caller's metadata, texts only; of a key sent twice, the first value.
+        metadata: The caller's metadata, texts only; of a key sent twice, the first value, but for `tracestate`.
         trace: What it is part of.
         began: When it came, on `time.perf_counter`.
         received: Bytes of its request; None where nobody counts them.
@@ -66,7 +67,8 @@ def begin_call(method: str, metadata: Iterable[tuple[str, str | bytes]], tracing
     texts: dict[str, str] = {}
     for key, value in metadata:
         if isinstance(value, str):
-            texts.setdefault(key, value)
+            # What other tracers add to it may come in a header of their own (W3C Trace Context, section 3.3).
+            texts[key] = f"{texts[key]},{value}" if key == TRACESTATE and key in texts else texts.get(key, value)
     request_id = texts.get(REQUEST_ID, "")
     if not _PLAIN_ID.fullmatch(request_id):
         request_id = f"{random.getrandbits(128):032x}"  # a name, not a secret: no need to ask the kernel
