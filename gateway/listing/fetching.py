@@ -214,8 +214,7 @@ class _Fetch:
         call, progress, timings = self._call, self._progress, self._progress.timings
         trace = call.trace.begin_attempt(self._target, timings.attempts)
         timings.attempts += 1
-        progress.waiting_for, timings.status = UPSTREAM_TIMEOUT, 0
-        result = CUT_OFF
+        progress.waiting_for, timings.status, result = UPSTREAM_TIMEOUT, 0, CUT_OFF
         headers = {"X-Request-Id": call.request_id, **trace.headers, **auth.headers}
         try:
             with timings.fetching:
