@@ -253,7 +253,8 @@ async def test_credentials_that_are_no_pair_cannot_be_used() -> None:
 async def test_a_proxy_that_refuses_is_told(run: Run) -> None:
     async with saying(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as proxy:
         ended = await run("list", "--target", "gateway.example:50051", https_proxy=f"http://{proxy}")
-    assert f"  hint: {FAULT.PROXY_REFUSED.value}: no_proxy names hosts that are called without it" in ended.err
+    remedy = "no_proxy, in small letters, names hosts that are called without it"
+    assert f"  hint: {FAULT.PROXY_REFUSED.value}: {remedy}" in ended.err
 
 
 async def test_a_proxy_that_may_be_the_fault_is_mentioned(run: Run) -> None:

@@ -20,7 +20,7 @@ _REMEDIES = {
     ConnectionFault.CERTIFICATE_OUTDATED: "it has to be renewed, if this machine's clock is right",
     ConnectionFault.CERTIFICATE_NAME: "--target should have a name that is in it, or else --authority",
     ConnectionFault.UNUSABLE_CREDENTIALS: "see --tls-ca, --tls-cert and --tls-key",
-    ConnectionFault.PROXY_REFUSED: "no_proxy names hosts that are called without it",
+    ConnectionFault.PROXY_REFUSED: "no_proxy, in small letters, names hosts that are called without it",
 }
 
 # What hangs up says nothing of why; these are the usual reasons.
