@@ -324,7 +324,7 @@ async def test_calls_that_have_arrived_before_the_drain_are_taken_up(
     serve: Serve, upstream: ScriptedUpstream, grace: str, served_as: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library hands them over one at a time, and drops those that still queue there when it stops."""
-    monkeypatch.setattr(interceptor, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(interceptor, "LOOK_EVERY", 0.5)
     monkeypatch.setattr(interceptor, "TAKE_UP_TIMEOUT", AGES)
     upstream.play(page("[]"))
     served = await serve(drain_grace=grace)
