@@ -11,7 +11,7 @@ import pytest
 
 from commands import Command, Run, Start
 from gateway.cli.simulate import how_to_serve
-from gateway.simulator.access import Access
+from gateway.simulator.access import Access, Authenticator
 from gateway.upstream.session import MAX_HEADER_BYTES
 
 SECRETS = {
@@ -135,6 +135,21 @@ async def test_tokens_die_in_the_words_and_values_are_as_odd_as_ordered(start: S
     listed = await run("list", "--target", await serve(start, arguments, variables), "--output", "ndjson")
     assert (listed.code, listed.err) == (0, "")
     assert "cut in the middle of a \ufffd" in listed.out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b'{"auth": null}', id="no user"),
+        pytest.param(b'{"auth": "\xff"}', id="not UTF-8"),
+        pytest.param(b"[" * 100_000, id="nested too deep"),
+    ],
+)
+async def test_a_request_for_a_token_that_cannot_be_read_is_a_bad_one(body: bytes) -> None:
+    authenticator = Authenticator(Access(username="robot", password="pass"))
+    assert authenticator.issue(body).status == 400
 
 
 async def test_tokens_live_as_long_as_they_are_told_to(start: Start) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.core.iam_messages import SUBJECT_TOKEN_HEADER
+from gateway.core.json_text import REFUSED
 from gateway.core.signature import ALGORITHM, DATE_FORMAT, DATE_HEADER, sign
 
 # As the cloud's API gateway has them.
@@ -89,7 +90,7 @@ class Authenticator:
         try:
             user = msgspec.json.decode(body)["auth"]["identity"]["password"]["user"]
             known = (user["name"], user["password"]) == (self.access.username, self.access.password)
-        except (msgspec.MsgspecError, LookupError, TypeError):
+        except (*REFUSED, LookupError, TypeError):
             return _iam_error(400, "Bad Request", "Request parameter is invalid.")
         if not known or not self.access.username:
             return _iam_error(401, "Unauthorized", "The username or password is wrong.")
