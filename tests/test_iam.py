@@ -248,8 +248,9 @@ async def test_any_401_is_one_new_token_and_one_more_request(
 
 
 async def test_a_401_is_renewed_whose_body_never_ends(
-    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream
+    serve: Serve, upstream: ScriptedUpstream, iam: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.upstream.bodies.ERROR_BODY_TIMEOUT", 0.1)
     upstream.play((b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n", Act.STALL), page("[]"))
     await (await serve(**PATIENT)).list()
     assert tokens_at(upstream) == ["first", "second"]
