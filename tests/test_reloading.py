@@ -299,6 +299,7 @@ def test_a_look_that_hangs_is_not_waited_for_by_each_who_wants_another(
         patch.setattr(reloading_module, "PATIENCE", AGES)
         assert value.look().outcome is Outcome.NO_ANSWER
         answers.set()
+    assert value.look().outcome is Outcome.UNCHANGED  # what is told of that look is told by now
 
 
 def test_files_are_looked_at_now_and_then_and_whenever_somebody_wants_it(
