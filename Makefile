@@ -63,6 +63,9 @@ test-quick: install ## Run the tests that start neither a gateway nor a command,
 	@$(PYTEST) -q $(ARGS) \
 		$$(grep -LE '^from (benchmarks\.chaos|clients\.interop|conftest|commands|envoy|gateway\.server\.gateway|gateway\.workers)' tests/test_*.py clients/python/tests/test_*.py)
 
+test-shaken: install ## Run the tests on event loops that take what is ready in any order, and stand still now and then
+	@$(PYTEST) -p tests.shaken $(ARGS)
+
 mutants: $(VENV)/.mutants ## Break the code in small ways and tell what no test notices: all, or ARGS=gateway/core/breaker.py
 	@$(BIN)/python -m mutation $(ARGS)
 
@@ -229,4 +232,4 @@ alerts-check: install .venv-deploy/.installed ## Have a real Prometheus scrape g
 clean: ## Remove what was installed or made
 	rm -rf $(VENV) .venv-* .tools $(WEB)/node_modules $(WEB)/dist $(WEB)/src/gen .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* dist
 
-.PHONY: help install demo run docs test coverage test-quick mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile demo-web test-web lock deploy-check chart-check alerts-check clean
+.PHONY: help install demo run docs test coverage test-quick test-shaken mutants lint types format protos check-protos bench chaos interop interop-all bench-peers profile demo-web test-web lock deploy-check chart-check alerts-check clean
