@@ -236,9 +236,9 @@ class _Fetch:
         return answer
 
     def _has_timed_out(self, deadline: Deadline, began: float) -> bool:
-        """Tell whether a request that was cut off had its time: what a caller cuts off says nothing of the upstream."""
+        """Tell whether a request had its time: neither its caller cut it off, nor a gateway that had stood still."""
         ended = self._now()
-        in_time = 0.0 <= ended - deadline.at <= timeouts.LATE  # later, it was the gateway that stood still
+        in_time = 0.0 <= ended - deadline.at <= timeouts.LATE
         return in_time and not deadline.by_caller and ended - began >= self._policy.fair_time
 
 
