@@ -67,6 +67,11 @@ def test_pings_of_proxies_are_not_too_many_and_ours_are_sent_before_load_balance
     assert options["grpc.keepalive_time_ms"] == KEEPALIVE_TIME
 
 
+def test_calls_are_not_dropped_for_having_waited_for_the_event_loop() -> None:
+    """By default gRPC drops them after 30 s, with a bare CANCELLED."""
+    assert dict(server_options(Settings(), shares_port=False))["grpc.server_max_unrequested_time_in_server"] > 3600
+
+
 def test_grpc_knows_all_options() -> None:
     """It says nothing of those that it does not know."""
     library = import_module("grpc._cython.cygrpc").__file__

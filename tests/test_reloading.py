@@ -242,14 +242,8 @@ def test_what_nobody_foresaw_leaves_the_last_good_value_too(
         Reloading("thing", (path,), load, metrics)
 
 
-def test_a_file_system_that_hangs_holds_nobody_up(
-    path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(reloading_module, "PATIENCE", 0.0)
-    monkeypatch.setattr(reloading_module, "HANGS_AFTER", 0.0)
-    value = reloading(path, metrics)
-    change(path, lambda: path.write_bytes(b"other"))
+def let_looks_hang(patch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Return what is set when a look at a file hangs, and what lets it go on."""
     hangs, answers = threading.Event(), threading.Event()
     stat = Path.stat
 
@@ -258,8 +252,20 @@ def test_a_file_system_that_hangs_holds_nobody_up(
         answers.wait()
         return stat(self, **given)
 
+    patch.setattr(Path, "stat", hang)
+    return hangs, answers
+
+
+def test_a_file_system_that_hangs_holds_nobody_up(
+    path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(reloading_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(reloading_module, "HANGS_AFTER", 0.0)
+    value = reloading(path, metrics)
+    change(path, lambda: path.write_bytes(b"other"))
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "stat", hang)
+        hangs, answers = let_looks_hang(patch)
         assert value.current() == b"first"
         hangs.wait()
         with ThreadPoolExecutor(8) as threads:
@@ -281,16 +287,8 @@ def test_a_look_that_hangs_is_not_waited_for_by_each_who_wants_another(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value = reloading(path)
-    hangs, answers = threading.Event(), threading.Event()
-    stat = Path.stat
-
-    def hang(self: Path, **given: Any) -> os.stat_result:
-        hangs.set()
-        answers.wait()
-        return stat(self, **given)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "stat", hang)
+        hangs, answers = let_looks_hang(patch)
         patch.setattr(reloading_module, "PATIENCE", 0.0)
         assert value.current() == b"first"
         hangs.wait()
