@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from gateway.telemetry import spans
 from gateway.upstream import bodies, session
 from gateway.upstream import iam_client as iam
+from loops import Loop
 from patience import AGES, PATIENT, Advance, advance_of, until
 from scripted_upstream import ScriptedUpstream, scripted_upstream
 
@@ -116,6 +117,11 @@ class Served:
 
 
 Serve = Callable[..., Awaitable[Served]]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Loop]]:
+    """Have each test run on a loop of its own that ends with it."""
+    return {"asyncio": Loop}
 
 
 @pytest.fixture
