@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -256,6 +257,36 @@ async def test_the_last_call_is_waited_for_although_its_server_has_stopped() -> 
         assert ended.is_set()
         with pytest.raises(grpc.aio.AioRpcError):
             await call
+
+
+async def test_a_call_that_goes_on_when_its_server_has_stopped_is_no_error_of_ours(
+    shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    interceptor = make_interceptor(metrics)
+    waiting, stopped = asyncio.Event(), asyncio.Event()
+
+    async def read_too_late(context: Any) -> None:
+        waiting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await stopped.wait()
+        await context.read()
+
+    server = grpc.aio.server(interceptors=(interceptor,))
+    server.add_generic_rpc_handlers((handlers(read_too_late),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = Caller(channel).start(shape)
+        await waiting.wait()
+        await server.stop(None)
+        stopped.set()
+        await interceptor.wait_for_calls()
+        call.cancel()
+    labels = {"grpc_method": f"{SERVICE}/{shape}", "reason": "GATEWAY_DRAINING"}
+    assert metrics.registry.get_sample_value("swr_gateway_call_failures_total", labels) == 1
+    assert caplog.text == ""
 
 
 async def test_a_cancellation_during_the_drain_says_so(serve: Serve, shape: str) -> None:

@@ -13,6 +13,7 @@ from google.rpc import code_pb2
 from gateway.core.errors import (
     CALL_CANCELLED,
     DEADLINE_EXCEEDED,
+    GATEWAY_DRAINING,
     GATEWAY_INTERNAL,
     UNREADABLE_REQUEST,
     Cause,
@@ -60,6 +61,8 @@ def error_for(
             return GatewayError(DEADLINE_EXCEEDED if _is_late(context) else CALL_CANCELLED)
         case Exception() if is_lost(exception):  # a message of a stream
             return GatewayError(DEADLINE_EXCEEDED if _is_late(context) else CALL_CANCELLED)
+        case Exception() if _is_of_stopped_server(exception):
+            return GatewayError(GATEWAY_DRAINING)
         case asyncio.CancelledError() | Exception():
             _log.error("call %s failed", request_id, exc_info=exception)
             return GatewayError(GATEWAY_INTERNAL)
@@ -87,3 +90,8 @@ async def abort(context: Context, error: GatewayError, request_id: str) -> None:
 def _is_late(context: Context) -> bool:
     remaining: float | None = context.time_remaining()  # the stubs do not know that a caller may set none
     return remaining is not None and remaining <= CLOCK_LEAD
+
+
+def _is_of_stopped_server(error: Exception) -> bool:
+    """Tell whether gRPC raised it because the server had stopped, as for a call that was handed over meanwhile."""
+    return type(error).__name__ == "_ServerStoppedError"  # which no public module has
