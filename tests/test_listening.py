@@ -82,8 +82,20 @@ async def test_a_socket_of_another_kind_is_not_removed(serve: Serve, tmp_path: P
 
 async def test_a_file_that_is_no_socket_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
-    assert "address in use" in await refusal_of(serve, f"unix:{tmp_path}/s")
+    assert (await refusal_of(serve, f"unix:{tmp_path}/s")).endswith(": something that is no socket is there already")
     assert (tmp_path / "s").read_text() == "precious"
+
+
+async def test_what_cannot_be_listened_on_is_refused_in_the_words_of_the_system(serve: Serve, tmp_path: Path) -> None:
+    """gRPC says only that it did not work."""
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        taken = f"127.0.0.1:{occupied.getsockname()[1]}"
+        refused = [await refusal_of(serve, one) for one in (taken, "192.0.2.1:50051", f"unix:{tmp_path}/none/s")]
+    assert [text.rpartition(": ")[2] for text in refused] == [
+        "Address already in use",
+        "Cannot assign requested address",
+        "No such file or directory",
+    ]
 
 
 async def test_a_socket_file_that_was_left_behind_is_replaced(serve: Serve, tmp_path: Path) -> None:
@@ -126,8 +138,7 @@ async def test_localhost_is_both_of_its_addresses_or_none(serve: Serve, taken: s
         port = occupied.getsockname()[1]
         which = f"[{taken}]:{port}" if ":" in taken else f"{taken}:{port}"
         assert await refusal_of(serve, f"localhost:{port}") == (
-            f"--listen: cannot listen on localhost:{port}, which is {which}: "
-            "address in use, or not an address of this machine"
+            f"--listen: cannot listen on localhost:{port}, which is {which}: Address already in use"
         )
 
 
