@@ -493,7 +493,7 @@ async def test_simulate_leaves_when_its_port_is_occupied(occupied_port: int, run
     address = f"127.0.0.1:{occupied_port}"
     ended = await run("simulate", "--listen", address)
     assert ended.code == 1
-    assert ended.err.startswith(f"error: --listen: cannot listen on {address}: ")
+    assert ended.err == f"error: --listen: cannot listen on {address}: Address already in use\n"
 
 
 async def test_serve_leaves_when_another_listens_on_its_unix_socket(tmp_path: Path, start: Start) -> None:
@@ -706,6 +706,13 @@ async def test_simulate_names_the_option_that_it_cannot_use(option: str, value: 
     assert ended.code in (1, 2)
     assert option in ended.err
     assert "Traceback" not in ended.err
+
+
+async def test_simulate_says_in_the_words_of_the_system_why_it_cannot_read_a_data_file(
+    tmp_path: Path, run: Run
+) -> None:
+    ended = await run("simulate", "--data", f"{tmp_path}/none")
+    assert ended.err.endswith(f"--data: cannot use {tmp_path}/none: No such file or directory\n")
 
 
 @pytest.mark.parametrize(

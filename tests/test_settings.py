@@ -412,6 +412,23 @@ def test_a_value_of_another_type_is_a_problem_of_its_setting(name: str, file: Pa
     assert "tuple" not in problem
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ('retries = "x"', "retries in {}: must be a whole number"),
+        ("max_queue = 1.5", "max_queue in {}: must be a whole number"),
+        ('circuit_ratio = "x"', "circuit_ratio in {}: must be a number"),
+        ('circuit = "maybe"', "circuit in {}: must be true or false"),
+        ("region = 3", "region in {}: must be text"),
+    ],
+)
+def test_what_a_value_of_another_type_should_be_is_said_in_words_for_operators(
+    given: str, told: str, file: Path
+) -> None:
+    file.write_text(given)
+    assert told.format(file) in problems_of({}, file)
+
+
 def test_a_token_file_of_another_type_is_a_problem_with_auth_token_too(file: Path) -> None:
     file.write_text('token_file = { "a" = 1 }', encoding="utf-8")
     assert any(problem.startswith(f"token_file in {file}: ") for problem in problems_of({"auth": "token"}, file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import signal
 import sys
@@ -169,7 +170,9 @@ def command(
     try:
         asyncio.run(_simulate(app, repositories, allowed, host.strip("[]"), int(port)))
     except OSError as error:
-        click.echo(f"error: --listen: cannot listen on {listen}: {error.strerror}", err=True)
+        # asyncio wraps what the system says in words of its own; what a resolver says has a number below 0.
+        problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        click.echo(f"error: --listen: cannot listen on {listen}: {problem}", err=True)
         sys.exit(1)
 
 
@@ -194,7 +197,8 @@ def _repositories(data: Path | None, count: int) -> list[Repository]:
     try:
         return load_repositories(data)
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"cannot use {data}: {error}", param_hint="--data") from error
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise click.BadParameter(f"cannot use {data}: {problem}", param_hint="--data") from error
 
 
 async def _simulate(app: web.Application, repositories: list[Repository], access: Access, host: str, port: int) -> None:

@@ -40,6 +40,9 @@ _NAMES_OF_VARIABLES = (*Settings.model_fields, CONFIG, *_OF_CALLERS)
 # What pydantic says of a default that depends on a setting which is bad: that one is told.
 _FOLLOWS = "default_factory_not_called"
 
+# How the kinds of pydantic's errors begin that are about a value of another kind.
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
 
 class SettingsError(Exception):
     """Settings that cannot be used.
@@ -153,7 +156,7 @@ def _validate(given: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, str]]
         return Settings(**given), []
     except ValidationError as error:
         details = [detail for detail in error.errors() if detail["type"] != _FOLLOWS]
-    bad = [(str(detail["loc"][0]), _explain(detail["msg"])) for detail in details]
+    bad = [(str(detail["loc"][0]), _explain(detail["type"], detail["msg"])) for detail in details]
     names = {name for name, _ in bad}
     return Settings(**{name: value for name, value in given.items() if name not in names}), bad
 
@@ -168,5 +171,8 @@ def _sdk_variables(given: Mapping[str, Any]) -> dict[str, str]:
     return {name: place for name, place in _SDK_VARIABLES.items() if os.environ.get(place)}
 
 
-def _explain(problem: str) -> str:
+def _explain(kind: str, problem: str) -> str:
+    """Return what a value must be; pydantic's own words for one of another kind are about its parser."""
+    if (wanted := _WANTED.get(kind.partition("_")[0])) is not None:
+        return f"must be {wanted}"
     return problem.removeprefix("Value error, ").replace("Input should be", "must be")
