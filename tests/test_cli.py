@@ -256,6 +256,7 @@ async def test_list_shows_every_violation_of_a_refused_call(target: str, run: Ru
     assert (ended.code, ended.out) == (1, "")
     lines = ended.err.splitlines()
     assert lines[0].startswith("INVALID_ARGUMENT: ")
+    assert lines[1] == "  hint: see --namespace, --name, --category"
     assert "  reason: INVALID_REQUEST" in lines
     for field in ("filter.namespace", "filter.name", "filter.category"):
         assert any(line.startswith(f"  {field}: must ") for line in lines)

@@ -419,7 +419,11 @@ def test_authorities_one_of_which_is_valid_now_are_accepted(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("none", NOT_THERE), (".", "is not a regular file of 4 MiB at most"), ("junk-token", "holds no token")],
+    [
+        ("none", NOT_THERE),
+        (".", "is not a regular file of 4 MiB at most"),
+        ("junk-token", "holds no token: that is visible ASCII without blanks"),
+    ],
 )
 def test_a_token_file_that_cannot_be_used_is_refused(name: str, says: str, pems: Path) -> None:
     path = pems / name

@@ -95,18 +95,23 @@ _OPTIONS = (
         "--authority",
         type=_Authority(),
         metavar="NAME",
-        help="Its name, where --target has another: behind a forwarded port.",
+        help="The name in its certificate, where that is not --target: behind a forwarded port.",
     ),
-    _option("--token", type=_Token(), metavar="TOKEN", help="Sent as x-auth-token. Others see flags."),
+    _option(
+        "--token",
+        type=_Token(),
+        metavar="TOKEN",
+        help="Sent as x-auth-token. Other users see flags: better the variable.",
+    ),
     _option(
         "--tls/--no-tls",
         default=None,
-        help="Encrypt, or do not, whatever files are given. By default: where files are given. Authorities are those "
-        "that come with gRPC, or in the file that GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.",
+        help="Whether to encrypt. By default, only where one of the files below is given. Without --tls-ca, the CA "
+        "certificates are those that come with gRPC, or of the file that GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.",
     ),
-    _option("--tls-ca", type=_FILE, help="Trust the authorities of this file instead."),
-    _option("--tls-cert", type=_FILE, help="Certificate to show. Goes with --tls-key."),
-    _option("--tls-key", type=_FILE, help="Its key."),
+    _option("--tls-ca", type=_FILE, help="CA certificates in PEM that the gateway is verified against."),
+    _option("--tls-cert", type=_FILE, help="Certificate in PEM to show, for mutual TLS. Goes with --tls-key."),
+    _option("--tls-key", type=_FILE, help="Its key in PEM."),
 )
 
 

@@ -32,8 +32,8 @@ _of_the_call = option_of("One request")
 @_of_the_call(
     "--caller-token",
     metavar="TOKEN",
-    help="With --call and auth=passthrough: what a caller would send as x-auth-token. Others see flags: better the "
-    "variable SWR_GATEWAY_TOKEN.",
+    help="With --call and auth=passthrough: what a caller would send as x-auth-token. Other users see flags: better "
+    "the variable SWR_GATEWAY_TOKEN.",
 )
 @with_settings
 def command(settings: Settings, call: bool, caller_token: str | None) -> None:

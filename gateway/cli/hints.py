@@ -43,6 +43,17 @@ _BY_CODE = {
     grpc.StatusCode.OUT_OF_RANGE: "the list ends before --offset, or --resume",
 }
 
+# By the field that breaks a rule, where a failure names some.
+_FLAGS = {
+    "filter.center": "--center",
+    "filter.namespace": "--namespace",
+    "filter.name": "--name",
+    "filter.category": "--category",
+    "offset": "--offset",
+    "limit": "--limit",
+    "start_offset": "--resume",
+}
+
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
@@ -58,7 +69,14 @@ def hint_at(failure: CallError, callee: Callee) -> str:
         return _BY_CODE[grpc.StatusCode.UNAVAILABLE]
     if failure.code is grpc.StatusCode.CANCELLED:
         return ""
+    if failure.code is grpc.StatusCode.INVALID_ARGUMENT and (flags := _flags(failure)):
+        return f"see {', '.join(flags)}"
     return _BY_CODE.get(failure.code, _OPERATOR)
+
+
+def _flags(failure: CallError) -> list[str]:
+    """Return the flags that are to blame, each once."""
+    return list(dict.fromkeys(_FLAGS[broken.field] for broken in failure.violations if broken.field in _FLAGS))
 
 
 def _remedy(fault: ConnectionFault, callee: Callee) -> str:

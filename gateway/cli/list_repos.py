@@ -85,7 +85,7 @@ _of_the_list, _of_the_output = option_of("What to list"), option_of("How to prin
     "--resume", type=_Offset(), metavar="INDEX", help="With --all: the first repository, where a list broke off."
 )
 @_of_the_list(
-    "--deadline", type=DURATION, metavar="DURATION", help="Time limit of the command: 30s by default, with --all none."
+    "--deadline", type=DURATION, metavar="DURATION", help="Time limit of the command.  [default: 30s; with --all, none]"
 )
 @_of_the_output("--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="The format.")
 @_of_the_output("--columns", type=_Columns(), metavar="A,B,...", help="Fields to print, as the protocol names them.")
@@ -108,8 +108,8 @@ def command(
 
     On a terminal a table has one line for each repository: what is too long ends in an ellipsis, times are in UTC to
     the minute, and public repositories are coloured (not with NO_COLOR). In a pipe everything is whole, with exact
-    times; json, ndjson and csv are exact everywhere. No output gives orders to a terminal: control characters are
-    escaped in JSON, and U+FFFD in a table or in CSV on a terminal.
+    times; json, ndjson and csv are exact everywhere. No control characters reach a terminal: they are escaped in JSON,
+    and U+FFFD in a table or in CSV.
 
     Where a page is not the end of the list, a line on standard error says so.
 

@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 def command(settings: Settings, loaded: Loaded | None) -> None:
     """Run the gateway until SIGTERM or SIGINT, which drain it; a second one leaves at once.
 
-    SIGHUP has certificates, keys and tokens read again that changed, and secrets in the file of --config, and logs what
-    was read again, what is unchanged and what needs a restart. It happens by itself every few seconds too.
+    On SIGHUP it reads certificates, keys and tokens that have changed again, and secrets in the file of --config, and
+    logs what was read again, what is unchanged and what needs a restart. It does so by itself every few seconds too.
 
     Settings come from flags, from the environment variables named in brackets, and from a TOML file, in this order.
     A DURATION is written 500ms, 15s or 2m, a SIZE 65536, 512KiB or 64MiB.

@@ -65,10 +65,10 @@ _of_faults, _of_oddities = option_of("Faults"), option_of("Oddities that regions
 )
 @_of_the_credential("--token", default="", help="Requests with this X-Auth-Token.")
 @_of_the_credential("--access-key", default="", help="Requests that are signed with this key and --secret-key.")
-@_of_the_credential("--secret-key", default="", help="What belongs to --access-key. An invented one: others see flags.")
+@_of_the_credential("--secret-key", default="", help="What belongs to --access-key. Invent one: other users see flags.")
 @_of_the_credential("--security-token", default="", help="What belongs to --access-key if it is a temporary one.")
 @_of_the_credential("--username", default="", help="Tokens that /v3/auth/tokens issued to this user.")
-@_of_the_credential("--password", default="", help="Password of --username. Invent one: others see flags.")
+@_of_the_credential("--password", default="", help="Password of --username. Invent one: other users see flags.")
 @_of_the_credential(
     "--token-life", type=DURATION, default="24h", show_default=True, metavar="DURATION", help="Life of issued tokens."
 )

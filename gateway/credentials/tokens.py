@@ -120,5 +120,5 @@ def read_token(path: Path) -> str:
     """
     token = read_file(path).decode("ascii", errors="replace").strip()
     if not is_token(token):
-        raise BadFileError(path, "holds no token")
+        raise BadFileError(path, "holds no token: that is visible ASCII without blanks")
     return token
