@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from commands import PATIENCE, Command, Run, Start, waiting_bytes
 from conftest import Serve
@@ -143,6 +144,27 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
         assert (status, hint[:8]) == ("PERMISSION_DENIED: not for you", "  hint: ")
         assert reason.startswith("  reason: UPSTREAM_PERMISSION_DENIED (attempts 1, httpStatus")
         assert ended.err.endswith("\nTo go on behind what was listed: --resume 2000\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "hint"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "UPSTREAM_PERMISSION_DENIED", "swr:repo:listRepos"),
+        (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED", "--tls-allowed-sans"),
+        (grpc.StatusCode.PERMISSION_DENIED, "UPSTREAM_LEGAL_BLOCK", "the upstream's support"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED", "try again later"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_STORAGE_EXHAUSTED", "the upstream's support"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", "the --token may be too long"),
+    ],
+)
+async def test_what_is_to_be_mended_is_said_by_the_reason_where_the_code_has_several(
+    code: grpc.StatusCode, reason: str, hint: str, run: Run
+) -> None:
+    """Without a reason it is gRPC itself that refuses a token of 33 kB."""
+    async with scripted_gateway() as scripted:
+        scripted.play((Break(code, details=(ErrorInfo(reason=reason),) if reason else ()),))
+        ended = await run("list", "--target", scripted.target)
+    assert hint in ended.err.splitlines()[1]
 
 
 async def test_numbers_are_exact_and_compare_as_numbers(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:

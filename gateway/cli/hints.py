@@ -30,6 +30,16 @@ _CERTIFICATE = "a gateway that does not know the authority of --tls-cert does so
 
 _OPERATOR = "it is for whoever runs the gateway, whose log has more under the request id"
 
+_SUPPORT = "it is for the upstream's support: quote the request id"
+
+# Where the reason says more than the code.
+_BY_REASON = {
+    "CREDENTIAL_MISSING": "--token, or better SWR_GATEWAY_TARGET_TOKEN, is the token that is sent",
+    "CALLER_NOT_ALLOWED": "give another --tls-cert, or have the gateway's --tls-allowed-sans name this one",
+    "UPSTREAM_LEGAL_BLOCK": _SUPPORT,
+    "UPSTREAM_STORAGE_EXHAUSTED": _SUPPORT,
+}
+
 # Where a gateway, or something in front of it, gave the status.
 _BY_CODE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: --deadline gives it more",
@@ -61,10 +71,12 @@ def hint_at(failure: CallError, callee: Callee) -> str:
     """Return a line, or nothing where the call was cancelled."""
     if failure.connection_fault:
         return f"{failure.connection_fault.value}: {_remedy(failure.connection_fault, callee)}{_by_proxy(callee)}"
-    if failure.reason == "CREDENTIAL_MISSING":
-        return "--token, or better SWR_GATEWAY_TARGET_TOKEN, is the token that is sent"
+    if failure.reason in _BY_REASON:
+        return _BY_REASON[failure.reason]
     if failure.code is grpc.StatusCode.UNIMPLEMENTED and not failure.reason:
         return f"what answers there has no gateway.swr.v1.RepoService: is --target {callee.target} the gateway?"
+    if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not failure.reason:
+        return "over a limit of gRPC's or of a proxy's: the --token may be too long, or calls too many"
     if failure.may_retry:  # also where the connection broke off, whatever the code
         return _BY_CODE[grpc.StatusCode.UNAVAILABLE]
     if failure.code is grpc.StatusCode.CANCELLED:
