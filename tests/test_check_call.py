@@ -114,11 +114,18 @@ SWR_ERROR = '[{"errorCode":"SVCSTG.SWR.4001048","errorMessage":"said so"}]'
         ((answer(500),), ("INTERNAL", "UPSTREAM_INTERNAL", "quote the request id")),
         ((answer(503, headers={"X-Request-Id": "u-1"}),), ("UNAVAILABLE", "request id: ", ", upstream's u-1")),
         ((answer(302, headers={"Location": "/"}),), ("UPSTREAM_REDIRECT", "--upstream-url")),
-        ((page("<html>"),), ("UPSTREAM_MALFORMED_RESPONSE", "--dialect")),
+        (
+            (page("<html>"),),
+            ("UPSTREAM_MALFORMED_RESPONSE", "detail: page at offset 0: JSON is malformed", "--dialect"),
+        ),
+        (
+            (page('[{"size": "large"}]'),),
+            ("detail: page at offset 0: row 0, field size: ", "its support has to mend it"),
+        ),
         ((Act.RESET,), ("UPSTREAM_CONNECTION_LOST", "--upstream-url")),
         ((Act.STALL,), ("UPSTREAM_TIMEOUT", "--attempt-timeout")),
     ],
-    ids=["401", "403", "429", "500", "503", "302", "no list", "reset", "stall"],
+    ids=["401", "403", "429", "500", "503", "302", "no list", "bad row", "reset", "stall"],
 )
 async def test_a_failure_is_told_with_what_to_mend_after_one_request(
     script: Script, told: tuple[str, ...], upstream: ScriptedUpstream, run: Run

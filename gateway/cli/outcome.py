@@ -9,6 +9,7 @@ from gateway.cli.remedies import remedy
 from gateway.cli.terminal import Terminal
 from gateway.core.errors import GatewayError
 from gateway.core.iam_messages import describe
+from gateway.core.printable import cleaned
 from gateway.core.rpc_status import to_rpc_status
 from gateway.server.preflight import Outcome
 from gateway.settings.model import Auth
@@ -35,6 +36,8 @@ def failure_with_remedy(outcome: Outcome, error: GatewayError, auth: Auth, termi
     if outcome.is_of_iam:
         failure.message = describe(error)
     told = failure_as_text(failure, hint="", resume=0, terminal=terminal)
+    if error.detail:
+        told += f"\n  detail: {cleaned(error.detail)}"
     to_mend = remedy(error.cause.reason, auth, is_of_iam=outcome.is_of_iam)
     return (
         f"error: one request to {who}, {outcome.origin}, with auth={auth.value} failed after "

@@ -52,7 +52,10 @@ _BY_REASON = {
     "UPSTREAM_INTERCEPTED": "a proxy or portal is in the way: the gateway needs a direct one",
     "UPSTREAM_NOT_FOUND": _WRONG_HOST,
     "UPSTREAM_MISCONFIGURED": _WRONG_HOST,
-    "UPSTREAM_MALFORMED_RESPONSE": _WRONG_HOST,
+    "UPSTREAM_MALFORMED_RESPONSE": (
+        "check {url}, --region and --dialect: what answers there may not be SWR's API; "
+        "if it is, its support has to mend it"
+    ),
     "UPSTREAM_REJECTED_REQUEST": _WRONG_HOST,
     "UPSTREAM_UNIMPLEMENTED": _WRONG_HOST,
     "UPSTREAM_INVALID_ARGUMENT": "the upstream reads filters in another way: try another --dialect",
