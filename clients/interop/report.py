@@ -10,8 +10,8 @@ from clients.interop.registry import CLIENTS_FOLDER, Client
 _HEAD = """# What each client library does
 
 `make interop-all` writes this page: cases, each played with every client library on a gateway that runs as a process,
-in front of an upstream. Clients are set up as the examples in `clients/` are. "ok" is what the case expects; what else
-stands in a cell is what that client shows, and the number behind it leads to the reason.
+in front of an upstream. Clients are set up as the examples in `clients/` are. "ok" is what the case expects; anything
+else in a cell is what that client shows instead, and the number behind it leads to the reason.
 """
 
 Outcomes = Mapping[str, Mapping[str, Played]]

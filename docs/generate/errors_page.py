@@ -25,8 +25,8 @@ Every failed call carries a `google.rpc.Status`:
 The message is the upstream's own text where it has one, and else the gateway's. A failure without these
 details is [not the gateway's](#without-a-reason).
 
-**Retry `UNAVAILABLE` only**, once the pushback is over; [`service-config.json`](service-config.json) has a client of
-gRPC do it. What the gateway itself sends again is in the last column: within the call's deadline and a budget, as
+**Retry `UNAVAILABLE` only**, once the pushback is over; [`service-config.json`](service-config.json) makes a gRPC
+client do so. What the gateway itself sends again is in the last column: within the call's deadline and a budget, as
 [reliability.md](reliability.md#retries) says. A 401 is sent once more, with a new token, where
 `AUTH` is `iam`, or `token` with a file that has changed.
 """
@@ -38,7 +38,7 @@ A failure without `ErrorInfo` is not the gateway's answer. The client library, g
 
 | code | when |
 | --- | --- |
-| UNAVAILABLE | no connection to the gateway, one that broke, or a call that the end of a drain cut off |
+| UNAVAILABLE | no connection to the gateway, or one that broke; rarely, a call at the end of a drain |
 | CANCELLED | the call came just as the gateway stopped accepting calls (set `DRAIN_DELAY`); the caller did not read |
 | UNIMPLEMENTED | the gateway has no such method |
 | RESOURCE_EXHAUSTED | a request over 64 KiB, metadata over 32 KiB, or a reply over the client's own limit |

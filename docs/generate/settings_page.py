@@ -22,10 +22,10 @@ Each setting is a flag of `swr-gateway serve`, an environment variable, and a ke
 - What is on or off has two flags, such as `--circuit` and `--no-circuit`, and the values `true` and `false`.
 
 **To check them**, `swr-gateway check-config` takes the same flags, variables and file. It prints what they come to, or
-everything that is wrong with them. With `--call` it also sends one request to the upstream, signed in as the gateway
-would and never sent again, and prints how many repositories there are, or why it failed and what to mend. Its exit code
-is 0, 1 where that request failed, or 2 where settings are wrong. With `passthrough` the token of that request is
-`--caller-token` or `{PREFIX}TOKEN`.
+everything that is wrong with them; what it prints is a file for `--config`, with secrets left out. With `--call` it
+also sends one request to the upstream, signed in as the gateway would and never sent again, and prints how many
+repositories there are, or why it failed and what to mend. Its exit code is 0, 1 where that request failed, or 2 where
+settings are wrong. With `passthrough` the token of that request is `--caller-token` or `{PREFIX}TOKEN`.
 """
 
 _END = """
