@@ -152,6 +152,7 @@ async def test_a_list_that_breaks_off_says_why_and_where_to_go_on(
         (grpc.StatusCode.PERMISSION_DENIED, "UPSTREAM_PERMISSION_DENIED", "swr:repo:listRepos"),
         (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED", "--tls-allowed-sans"),
         (grpc.StatusCode.PERMISSION_DENIED, "UPSTREAM_LEGAL_BLOCK", "the upstream's support"),
+        (grpc.StatusCode.UNAUTHENTICATED, "UPSTREAM_CREDENTIAL_REJECTED", "where it is the gateway's own"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "GATEWAY_OVERLOADED", "try again later"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_STORAGE_EXHAUSTED", "the upstream's support"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "", "the --token may be too long"),

@@ -46,7 +46,8 @@ _BY_CODE = {
     grpc.StatusCode.UNAVAILABLE: f"it may pass: try again; if it does not, {_OPERATOR}",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "too much is asked for at the moment: try again later",
     grpc.StatusCode.ABORTED: "something else happens to what is listed: try again",
-    grpc.StatusCode.UNAUTHENTICATED: "the credential is refused, or has ended: see --token, where it is the caller's",
+    grpc.StatusCode.UNAUTHENTICATED: "the credential is wrong, or has expired: give another --token; where it is the "
+    "gateway's own, whoever runs it has to mend it",
     grpc.StatusCode.PERMISSION_DENIED: "the credential's user needs the right to list repositories, swr:repo:listRepos",
     grpc.StatusCode.INVALID_ARGUMENT: "see --namespace, --name and --category, --offset and --limit",
     grpc.StatusCode.NOT_FOUND: "see --namespace and --center",
