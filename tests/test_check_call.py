@@ -123,9 +123,10 @@ SWR_ERROR = '[{"errorCode":"SVCSTG.SWR.4001048","errorMessage":"said so"}]'
             ("detail: page at offset 0: row 0, field size: ", "its support has to mend it"),
         ),
         ((Act.RESET,), ("UPSTREAM_CONNECTION_LOST", "--upstream-url")),
+        ((page("[]", {"X-Request-Id": "u-1"})[:-1], Act.CLOSE), ("UPSTREAM_CONNECTION_LOST", ", upstream's u-1")),
         ((Act.STALL,), ("UPSTREAM_TIMEOUT", "--attempt-timeout")),
     ],
-    ids=["401", "403", "429", "500", "503", "302", "no list", "bad row", "reset", "stall"],
+    ids=["401", "403", "429", "500", "503", "302", "no list", "bad row", "reset", "cut off", "stall"],
 )
 async def test_a_failure_is_told_with_what_to_mend_after_one_request(
     script: Script, told: tuple[str, ...], upstream: ScriptedUpstream, run: Run
