@@ -32,7 +32,8 @@ _END = """
 ## Tracing
 
 Tracing is off unless `OTEL_TRACES_EXPORTER=otlp`. Where spans go and how many is said by OpenTelemetry's own variables,
-such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER`. It needs the extra `otel`:
+such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER`. `OTEL_EXPORTER_OTLP_TIMEOUT` is a number of seconds
+in Python, where other languages take milliseconds: `10000` is nearly three hours. Tracing needs the extra `otel`:
 `pip install ./clients/python '.[otel]'`.
 
 ## Proxies
