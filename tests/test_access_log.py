@@ -161,6 +161,20 @@ async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
     assert CANARY not in line
 
 
+async def test_why_there_is_no_connection_is_in_the_line_of_the_call_and_the_caller_is_not_told(
+    serve: Serve, lines: Lines
+) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        served = await serve(upstream_url=f"http://127.0.0.1:{held.getsockname()[1]}", retries=0)
+        failure = await failure_of(served.stub.ListRepos(REQUEST))
+        await served.drain()
+    (line,) = lines()
+    assert line["reason"] == "UPSTREAM_UNREACHABLE"
+    assert "Connect call failed" in line["detail"]
+    assert "Connect call failed" not in f"{failure.message} {failure.trailers}"
+
+
 @pytest.mark.parametrize("kind", ["ListRepos", "StreamRepos"])
 async def test_a_malformed_page_has_its_row_and_field_and_the_caller_is_not_told(
     serve: Serve, upstream: ScriptedUpstream, lines: Lines, kind: str

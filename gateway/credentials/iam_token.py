@@ -205,7 +205,7 @@ class IamToken(Credential):
             error.http_status or "none",
             error.upstream_code or "none",
             error.phase or "none",
-            describe(error),
+            describe(error) + (f" ({error.detail})" if error.detail else ""),
             delay,
             "the last one stays in use" if self._valid() else "calls are refused",
         )

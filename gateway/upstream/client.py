@@ -133,7 +133,9 @@ class UpstreamClient:
             fault = to_gateway_error(error, progress.phase)
             if fault.phase in CONNECTING:
                 _log.debug("no connection to the upstream (%s): %s", fault.phase, error)
-            raise (StaleConnectionError(fault.cause, phase=fault.phase) if lease.is_unheard else fault) from error
+            if lease.is_unheard:
+                fault = StaleConnectionError(fault.cause, phase=fault.phase, detail=fault.detail)
+            raise fault from error
         except TimeoutError as error:
             kind = HeldUpError if attempt.was_late else StaleConnectionError if lease.is_unheard else GatewayError
             raise kind(UPSTREAM_TIMEOUT, phase=progress.phase) from error

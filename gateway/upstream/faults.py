@@ -47,10 +47,11 @@ def to_gateway_error(error: aiohttp.ClientError, phase: str) -> GatewayError:
         aiohttp.ClientError: The exception itself, where it stands for no fault of the upstream: a bug of ours.
     """
     if _is_of_tls(error, phase):
-        return GatewayError(UPSTREAM_TLS_FAILED, phase="tls")
+        return GatewayError(UPSTREAM_TLS_FAILED, phase="tls", detail=str(error))
     for kind, cause, fixed_phase in _FAULTS:
         if isinstance(error, kind):
-            return GatewayError(cause, phase=fixed_phase or phase)
+            phase = fixed_phase or phase
+            return GatewayError(cause, phase=phase, detail=str(error) if phase in CONNECTING else "")
     raise error
 
 
