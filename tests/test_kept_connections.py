@@ -6,22 +6,26 @@ import asyncio
 import gc
 import json
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from certificates import CA, TlsUpstream, issue, pem_of
 from conftest import Serve, Served
 from gateway.listing import fetching
 from gateway.reliability import timeouts
 from gateway.telemetry.call import Call
-from gateway.upstream import connections
+from gateway.upstream import bodies, connections, iam_client
 from gateway.upstream.connections import KeptConnections, lease_connection
 from gateway.upstream.session import open_session
 from patience import AGES, HOUR, Advance, until
 from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
+from stream_server import stream_server
 
 GOOD_BYE = answer(408, "", {"Connection": "close"})
 
@@ -395,3 +399,77 @@ async def test_a_time_that_ended_while_the_gateway_stood_still_says_nothing_of_t
     failures = await ask_while_standing_still(kernel_upstream, served, advance, b"H")
     assert {failure.code() for failure in failures} == {grpc.StatusCode.UNAVAILABLE}
     assert served.metric("upstream_circuit_open") == 0
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "opens"), [pytest.param(HOUR, True, id="opened"), pytest.param(0.0, False, id="did not")]
+)
+async def test_connections_that_were_to_open_while_the_gateway_stood_still_say_nothing_of_the_upstream(
+    serve: Serve, tmp_path: Path, advance: Advance, monkeypatch: pytest.MonkeyPatch, catch_up: float, opens: bool
+) -> None:
+    # Below the minute that asyncio itself gives a handshake; whenever that timer fires, it is late.
+    monkeypatch.setattr("gateway.upstream.session.CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(timeouts, "LATE", 0.0)
+    monkeypatch.setattr(timeouts, "CATCH_UP", catch_up)
+    (tmp_path / "ca.pem").write_bytes(pem_of(CA))
+    upstream, goes_on = TlsUpstream(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)), asyncio.Event()
+    issue("localhost").configure(upstream.context)
+    arrived = 0
+
+    async def shake_hands_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        arrived += 1
+        await goes_on.wait()
+        await upstream.serve(reader, writer)
+
+    async with stream_server(shake_hands_late) as port:
+        served = await serve(upstream_url=f"https://localhost:{port}", upstream_ca=tmp_path / "ca.pem", retries=0)
+        calls = [asyncio.ensure_future(served.list()) for _ in range(30)]
+        await until(lambda: arrived == len(calls))
+        advance(20.0)
+        if opens:
+            goes_on.set()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(one, grpc.aio.AioRpcError) for one in ended] == [not opens] * len(calls)
+        assert served.metric("upstream_circuit_open") == 0
+
+
+async def test_a_token_that_came_while_the_gateway_stood_still_is_one(
+    serve: Serve,
+    upstream: ScriptedUpstream,
+    kernel_upstream: KernelUpstream,
+    advance: Advance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timeouts, "LATE", 0.5)
+    monkeypatch.setattr(timeouts, "CATCH_UP", HOUR)
+    monkeypatch.setattr(iam_client, "TIMEOUT", HOUR)
+    upstream.play(rows("x"))
+    user = {"iam_username": "robot", "iam_password": "p", "iam_domain": "acme", "iam_project": "cn-north-4"}
+    served = await serve(auth="iam", iam_url=kernel_upstream.url, **user)
+    connection, asked = await kernel_upstream.accept(), b""
+    while not asked.endswith(b"}"):
+        asked += await kernel_upstream.request(connection)
+    told = {"token": {"issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z"}}
+    connection.send(answer(201, json.dumps(told), {"X-Subject-Token": "t"}))
+    advance(2 * HOUR)
+    assert await names(served) == ["x"]
+
+
+async def test_what_an_error_said_while_the_gateway_stood_still_is_read(
+    kernel_upstream: KernelUpstream, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "LATE", 0.5)
+    monkeypatch.setattr(timeouts, "CATCH_UP", HOUR)
+    monkeypatch.setattr(bodies, "ERROR_BODY_TIMEOUT", HOUR)
+    async with open_session() as session:
+        asking = asyncio.create_task(session.get(kernel_upstream.url))
+        connection = await kernel_upstream.accept()
+        await kernel_upstream.request(connection)
+        connection.send(answer(403, "said so")[: -len("said so")])
+        response = await asking
+        reading = asyncio.create_task(bodies.read_error_body(response, asyncio.get_running_loop().time() + AGES))
+        await asyncio.sleep(0)  # it waits
+        connection.send(b"said so")
+        advance(2 * HOUR)
+        assert await reading == b"said so"

@@ -10,6 +10,7 @@ import aiohttp
 from gateway.core.error_body import MAX_BODY_BYTES
 from gateway.core.errors import UPSTREAM_CONNECTION_LOST, UPSTREAM_PROTOCOL, GatewayError
 from gateway.core.gunzip import STEP_BYTES, BadGzipError, Gunzip
+from gateway.reliability.timeouts import PatientTimeout
 
 LARGE = 2**20
 # For what an error says beside its status, at the most.
@@ -48,7 +49,7 @@ async def read_error_body(response: aiohttp.ClientResponse, ends: float) -> byte
     parts: list[bytes | bytearray] = []
     now = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(min(ERROR_BODY_TIMEOUT, (ends - now) / 2)):
+        with PatientTimeout(now + min(ERROR_BODY_TIMEOUT, (ends - now) / 2)):
             if not await _collect(response, MAX_BODY_BYTES, parts):
                 return b""
     except (aiohttp.ClientError, GatewayError, TimeoutError):

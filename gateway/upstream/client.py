@@ -133,9 +133,9 @@ class UpstreamClient:
             fault = to_gateway_error(error, progress.phase)
             if fault.phase in CONNECTING:
                 _log.debug("no connection to the upstream (%s): %s", fault.phase, error)
-            if lease.is_unheard:
-                fault = StaleConnectionError(fault.cause, phase=fault.phase, detail=fault.detail)
-            raise fault from error
+            is_held_up = lease.held_up and isinstance(error, aiohttp.ConnectionTimeoutError)
+            kind = HeldUpError if is_held_up else StaleConnectionError if lease.is_unheard else GatewayError
+            raise kind(fault.cause, phase=fault.phase, detail=fault.detail) from error
         except TimeoutError as error:
             kind = HeldUpError if attempt.was_late else StaleConnectionError if lease.is_unheard else GatewayError
             raise kind(UPSTREAM_TIMEOUT, phase=progress.phase) from error

@@ -11,8 +11,8 @@ A connection that the other side has forgotten shows that only when it is used. 
 over a kept connection, and whether a byte of an answer came. If none did, the request may be sent again over a fresh
 one (section 9.3.1).
 
-`_factory`, `_get` and `_release` are aiohttp's own, and no public interface; tests/test_kept_connections.py fails
-should one of them change.
+`_factory`, `_get`, `_release` and the two that connect are aiohttp's own, and no public interface;
+tests/test_kept_connections.py fails should one of them change.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from gateway.reliability.timeouts import PatientTimeout
+
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 # Below what servers and load balancers commonly keep an idle connection for, so that we close it first.
 KEEPALIVE_TIMEOUT = 15.0
 DNS_TTL = 30
+
+# aiohttp's own limits, none of which is patient where the process stands still.
+_NO_LIMITS = aiohttp.ClientTimeout()
 
 
 @dataclass(slots=True, eq=False)
@@ -45,11 +50,13 @@ class Lease:
         owner: Whose connections it may use: a number for each credential.
         fresh: Whether it must not use a kept connection.
         kept: The kept connection that it went over; None for a fresh one.
+        held_up: Whether the time to connect ended while the process stood still.
     """
 
     owner: int = 0
     fresh: bool = False
     kept: _Protocol | None = None
+    held_up: bool = False
 
     @property
     def is_unheard(self) -> bool:
@@ -137,6 +144,22 @@ class KeptConnections(aiohttp.TCPConnector):
             # It may have opened in this very moment, and nobody else knows of it.
             if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
                 connecting.result().close()
+            raise
+
+    async def _wrap_create_connection(
+        self,
+        *args: Any,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+        **more: Any,
+    ) -> Any:
+        """Connect to one address, with a last second for it where the process stood still meanwhile."""
+        assert timeout.sock_connect is not None
+        limit = PatientTimeout(self._loop.time() + timeout.sock_connect)
+        try:
+            with limit:
+                return await super()._wrap_create_connection(*args, timeout=_NO_LIMITS, **more)
+        except TimeoutError:
+            _lease.get().held_up = limit.was_late
             raise
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:

@@ -20,6 +20,7 @@ from gateway.core.iam_messages import (
     read_issued_token,
 )
 from gateway.core.status import read_error
+from gateway.reliability.timeouts import PatientTimeout
 from gateway.upstream.bodies import read_at_most, read_error_body
 from gateway.upstream.faults import CONNECTING, to_gateway_error
 from gateway.upstream.session import open_session
@@ -55,24 +56,25 @@ class IamClient:
         """
         phase = "headers"
         ends = asyncio.get_running_loop().time() + TIMEOUT
+        attempt = PatientTimeout(ends)
         try:
-            # Hours lie between two requests: no connection is kept for the next.
-            async with (
-                asyncio.timeout_at(ends) as attempt,
-                open_session() as session,
-                session.post(
-                    self._url,
-                    data=self._user.request(),
-                    headers={"Content-Type": "application/json;charset=utf8"},
-                    allow_redirects=False,
-                    ssl=self._tls.current(),
-                ) as response,
-            ):
-                phase = "body"
-                if response.status >= 300:
-                    attempt.reschedule(None)  # a refusal is one from here on, and its body has a time of its own
-                    raise self._refusal(response, await read_error_body(response, ends))
-                return await _read_token(response)
+            with attempt:
+                # Hours lie between two requests: no connection is kept for the next.
+                async with (
+                    open_session() as session,
+                    session.post(
+                        self._url,
+                        data=self._user.request(),
+                        headers={"Content-Type": "application/json;charset=utf8"},
+                        allow_redirects=False,
+                        ssl=self._tls.current(),
+                    ) as response,
+                ):
+                    phase = "body"
+                    if response.status >= 300:
+                        attempt.stop()  # a refusal is one from here on, and its body has a time of its own
+                        raise self._refusal(response, await read_error_body(response, ends))
+                    return await _read_token(response)
         except aiohttp.ClientError as error:
             fault = to_gateway_error(error, phase)
             if fault.phase in CONNECTING:
