@@ -340,6 +340,18 @@ async def test_calls_that_have_arrived_before_the_drain_are_taken_up(
     assert calls_ended(served, served_as) == len(calls)
 
 
+@pytest.mark.parametrize(("quiet_looks", "limit"), [(1, AGES), (AGES, 0.0)])
+async def test_calls_that_the_library_never_hands_over_do_not_hold_up_the_drain(
+    serve: Serve, quiet_looks: float, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their callers left while it had them."""
+    monkeypatch.setattr(interceptor, "QUIET_LOOKS", quiet_looks)
+    monkeypatch.setattr(interceptor, "TAKE_UP_TIMEOUT", limit)
+    served = await serve()
+    monkeypatch.setattr(served.gateway, "_calls_arrived", lambda: 1)
+    await served.drain()
+
+
 async def test_a_call_that_outlasts_the_grace_is_ended_and_so_is_its_upstream_request(
     serve: Serve, upstream: ScriptedUpstream
 ) -> None:

@@ -1,4 +1,4 @@
-"""How many connections callers have, as channelz knows of them, whether or not it is served."""
+"""How many connections and calls have reached gRPC, as channelz knows of them, whether or not it is served."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ _channelz = cast("Any", ChannelzServicer)  # the stubs want a context, of which 
 def count_connections() -> int:
     """Return the connections to all servers of this process: some 50 microseconds each, for the thread that asks."""
     return sum(map(_count_sockets, _server_ids()))
+
+
+def newest_server() -> int:
+    """Return the number of the server that this process has made last."""
+    return max(_server_ids())
+
+
+def count_calls(server_id: int) -> int:
+    """Return the calls that have reached a server: those too that it has not handed over yet, or never will."""
+    found = _channelz.GetServer(channelz_pb2.GetServerRequest(server_id=server_id), None)
+    return int(found.server.data.calls_started)
 
 
 def _server_ids() -> Iterator[int]:

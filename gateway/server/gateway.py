@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +17,7 @@ from gateway.background import background
 from gateway.files.watch import FileWatch, needs_restart, summary
 from gateway.metrics import Family, Metrics
 from gateway.server.composition import circuit_note, open_parts
-from gateway.server.connections import count_connections
+from gateway.server.connections import count_calls, count_connections, newest_server
 from gateway.server.health import HealthServicer
 from gateway.server.interceptor import END_TIMEOUT, CallInterceptor
 from gateway.server.listening import listen
@@ -106,6 +107,7 @@ class Gateway:
             self._server = grpc.aio.server(
                 interceptors=(self._interceptor,), options=server_options(settings, shares_port=self._shares_port)
             )
+            self._calls_arrived = partial(count_calls, newest_server())
             self._add_services(RepoServicer(parts.listing, timeout=settings.timeout))
             tls = server_tls(settings, self._metrics)
             self._file_watch.parts = (*parts.with_files, *([tls] if tls else []))
@@ -149,7 +151,7 @@ class Gateway:
         gRPC would end those without a word; and it has been seen to wait the whole grace for a call that it never
         handed over, so once nothing is in flight it waits no longer.
         """
-        async with self._interceptor.take_up():
+        async with self._interceptor.take_up(self._calls_arrived):
             stopping = asyncio.create_task(self._server.stop(self.drain_grace + END_TIMEOUT))
             await asyncio.sleep(0)  # it begins
         loop = asyncio.get_running_loop()

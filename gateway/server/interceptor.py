@@ -23,11 +23,12 @@ HEALTH = "/grpc.health.v1.Health/"
 END_TIMEOUT = 2.0
 # Seconds behind which a drain does not wait for a reader that takes nothing.
 STANDS_STILL = 5.0
-# Seconds between looks for new calls, how many looks that find none mean that gRPC has none left to hand over, and the
-# seconds for which that is waited for: where calls go on to come, there is no such moment.
-LOOK_EVERY = 0.001
-QUIET_LOOKS = 3
-TAKE_UP_TIMEOUT = 0.25
+# Seconds between looks at the calls that gRPC still has to hand over, how many looks at which none came mean that those
+# will not come, for their callers have left, and the seconds for which they are waited for: on a busy machine gRPC's
+# threads get no turn for a while, and where calls go on to come there is no end of them.
+LOOK_EVERY = 0.005
+QUIET_LOOKS = 50
+TAKE_UP_TIMEOUT = 1.0
 
 _FINE = (None, grpc.StatusCode.OK)
 
@@ -75,17 +76,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._entrance = asyncio.Lock()
 
     @asynccontextmanager
-    async def take_up(self) -> AsyncIterator[None]:
+    async def take_up(self, arrived: Callable[[], int]) -> AsyncIterator[None]:
         """Take up all calls that have arrived, for a block that stops the server: gRPC drops those that it still has.
 
         It hands over one at each turn of the event loop, and under load most of their time they wait for that. So until
         the end of the block none goes on that comes from now on; behind it they go on one at a turn, as ever.
+
+        Args:
+            arrived: Returns how many have reached gRPC since the start.
         """
         async with self._entrance:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TAKE_UP_TIMEOUT):
                     quiet = 0
-                    while quiet < QUIET_LOOKS:
+                    while self._taken_up < arrived() and quiet < QUIET_LOOKS:
                         before = self._taken_up
                         await asyncio.sleep(LOOK_EVERY)
                         quiet = quiet + 1 if self._taken_up == before else 0
@@ -117,9 +121,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """Wrap the method's handler; a method that nobody serves stays unserved, which is UNIMPLEMENTED."""
-        self._taken_up += 1
         handler = await continuation(handler_call_details)
         if handler is None:
+            self._taken_up += 1
             self._observer.unserved()
             return None
         arrived_with.set(handler_call_details.invocation_metadata)
@@ -181,6 +185,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _enter(self, served: ServedCall, method: _Method, context: Context, requests: Any) -> Any:
         """Let a caller in; return the request, or the requests of a method that takes many."""
+        self._taken_up += 1
         served.begin()
         method.authorize(context)
         if method.takes_stream:
