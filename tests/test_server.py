@@ -69,6 +69,7 @@ async def test_who_watches_is_told_of_the_drain_and_does_not_hold_it_up(serve: S
     served = await serve(drain_grace="1h")
     watch = served.health.Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == SERVING
+    await served.until(messages_waiting=0)  # else the watch ends with that message, and has no other
     await served.drain()
     assert (await watch.read()).status == NOT_SERVING
     with pytest.raises(grpc.aio.AioRpcError) as ended:

@@ -170,6 +170,7 @@ async def test_who_watches_health_and_takes_nothing_holds_up_neither_others_nor_
         await client.first_of(client.call(WATCH, b""))
         watch = served.health.Watch(HealthCheckRequest())
         assert (await watch.read()).status == HealthCheckResponse.SERVING
+        await served.until(messages_waiting=1)  # else this watch ends with that message, and has no other
         leaving = asyncio.create_task(served.drain())
         assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
         await until(lambda: failed(served, WATCH, "GATEWAY_DRAINING") == 2)
