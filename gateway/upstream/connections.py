@@ -149,7 +149,7 @@ class KeptConnections(aiohttp.TCPConnector):
     async def _wrap_create_connection(
         self,
         *args: Any,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp passes it by this name
         **more: Any,
     ) -> Any:
         """Connect to one address, with a last second for it where the process stood still meanwhile."""
