@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from gateway.telemetry.access_log import AccessLog, Allowance
 from gateway.telemetry.call import begin_call
 from gateway.telemetry.tracing import NoTracing, PassedOn
 from patience import HOUR, Advance, Clock
+from ports import held_port
 from scripted_upstream import Act, ScriptedUpstream, answer, page
 
 LIST = "gateway.swr.v1.RepoService/ListRepos"
@@ -150,11 +150,10 @@ async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "gateway.upstream.client")
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    served = await serve(upstream_url=nobody, retries=0)
-    await failure_of(served.stub.ListRepos(REQUEST))
-    await served.drain()
+    with held_port() as port:
+        served = await serve(upstream_url=f"http://127.0.0.1:{port}", retries=0)
+        await failure_of(served.stub.ListRepos(REQUEST))
+        await served.drain()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "gateway.upstream.client"]
     assert line.startswith("no connection to the upstream (connect): ")
     assert "Connect call failed" in line
@@ -164,9 +163,8 @@ async def test_a_connection_that_fails_is_told_in_the_systems_words_at_debug(
 async def test_why_there_is_no_connection_is_in_the_line_of_the_call_and_the_caller_is_not_told(
     serve: Serve, lines: Lines
 ) -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        served = await serve(upstream_url=f"http://127.0.0.1:{held.getsockname()[1]}", retries=0)
+    with held_port() as port:
+        served = await serve(upstream_url=f"http://127.0.0.1:{port}", retries=0)
         failure = await failure_of(served.stub.ListRepos(REQUEST))
         await served.drain()
     (line,) = lines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from gateway.reliability.deadline import Deadline
 from gateway.reliability.progress import Progress, within
 from gateway.swr.v1 import repos_pb2
 from patience import HOUR, Advance, until
+from ports import held_port
 from scripted_upstream import Act, Request, Script, ScriptedUpstream, answer, page
 
 Options = dict[str, Any]
@@ -130,9 +130,8 @@ async def test_without_retries_there_is_one_request(serve: Serve, upstream: Scri
 
 
 async def test_a_refused_connection_is_tried_again(serve: Serve) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        failure = await (await serve(upstream_url=f"http://127.0.0.1:{taken.getsockname()[1]}")).fail()
+    with held_port() as port:
+        failure = await (await serve(upstream_url=f"http://127.0.0.1:{port}")).fail()
     assert (failure.reason, failure.info.metadata["attempts"]) == ("UPSTREAM_UNREACHABLE", "3")
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.settings.model import Auth
 from gateway.simulator.access import Access, Authenticator
 from gateway.simulator.app import make_app, running
 from gateway.simulator.data import default_repositories
+from ports import held_port
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page, scripted_upstream
 
 CANARY = "canary-4711"
@@ -192,10 +192,9 @@ async def test_without_a_callers_token_nothing_is_sent(upstream: ScriptedUpstrea
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """The URL of a port that is bound, so that nobody else takes it, and not listened on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+    """The URL of a port on which nobody listens."""
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_an_upstream_that_is_not_there_is_told(nobody: str, run: Run) -> None:

@@ -22,6 +22,7 @@ from gateway import __version__
 from gateway.cli.cells import human_size
 from gateway.cli.render import make_writer
 from patience import until
+from ports import held_port
 from scripted_upstream import Act, answer, page, scripted_upstream
 from swr_gateway_client.v1 import repos_pb2
 
@@ -287,19 +288,12 @@ async def test_list_does_not_wait_for_an_upstream_that_wants_to_be_left_alone(st
     assert "  try again after: 3600 s" in ended.err.splitlines()
 
 
-@pytest.fixture
-def free_port() -> Iterator[int]:
-    """A port that is bound, so that nobody else takes it, and not listened on, so that nobody answers."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
-async def test_list_says_that_nobody_listens(free_port: int, run: Run) -> None:
-    ended = await run("list", "--target", f"127.0.0.1:{free_port}")
+async def test_list_says_that_nobody_listens(run: Run) -> None:
+    with held_port() as port:
+        ended = await run("list", "--target", f"127.0.0.1:{port}")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("UNAVAILABLE: ")
-    assert f"127.0.0.1:{free_port}" in ended.err
+    assert f"127.0.0.1:{port}" in ended.err
 
 
 @pytest.mark.parametrize(

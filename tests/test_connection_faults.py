@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import socketserver
 import ssl
 import threading
@@ -26,6 +25,7 @@ from gateway.cli.list_repos import command as list_command
 from gateway.settings.callers import CALLER_VARIABLES
 from gateway.settings.model import Settings
 from gateway.settings.names import variable
+from ports import held_port
 from scripted_gateway import STALL, Break, ScriptedGateway, scripted_gateway
 from swr_gateway_client import CallError, Client, ConnectionFault
 from swr_gateway_client.faults import LASTING, find_fault
@@ -40,10 +40,9 @@ STRANGER = issue("caller.example", authority=OTHER_CA)
 
 @asynccontextmanager
 async def nobody() -> AsyncIterator[str]:
-    """A port that is bound, so that nobody else takes it, and not listened on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{held.getsockname()[1]}"
+    """The address of a port on which nobody listens."""
+    with held_port() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @asynccontextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.simulator.data import default_repositories
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
 from patience import until
+from ports import held_port
 from scripted_upstream import ScriptedUpstream, page
 
 # Under load: who calls, what there is to list, and how often each kind of call must succeed before a phase is believed.
@@ -52,13 +54,12 @@ class Fleet:
     def addresses(self) -> list[str]:
         return list(self._running)
 
-    async def begin(self, address: str = "127.0.0.1:0") -> str:
-        """Start a gateway; return where it listens."""
+    async def begin(self, address: str) -> None:
+        """Start a gateway that listens there."""
         command = await self._start("serve", "--auth", "none", "--listen", address, *self._arguments)
-        address = await command.logs(r"serving on ([^\s,]+)")
+        await command.logs(rf"serving on ({re.escape(address)}),")
         # What it logs from here on is read all the time, or it would wait for a reader at some point.
         self._running[address] = command, asyncio.create_task(command.process.communicate())
-        return address
 
     def signal(self, address: str, number: signal.Signals) -> None:
         self._running[address][0].signal(number)
@@ -79,11 +80,13 @@ class Fleet:
 @asynccontextmanager
 async def fleet(start: Start, size: int, upstream_url: str, *more: str) -> AsyncIterator[Fleet]:
     gateways = Fleet(start, "--upstream-url", upstream_url, *more)
-    try:
-        await asyncio.gather(*(gateways.begin() for _ in range(size)))
-        yield gateways
-    finally:
-        await gateways.stop()
+    with ExitStack() as held:
+        ports = [held.enter_context(held_port()) for _ in range(size)]
+        try:
+            await asyncio.gather(*(gateways.begin(f"127.0.0.1:{port}") for port in ports))
+            yield gateways
+        finally:
+            await gateways.stop()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import gzip
 import json
 import logging
 import re
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +29,7 @@ from gateway.simulator.data import default_repositories
 from gateway.simulator.error_answers import Rejection
 from gateway.swr.v1 import repos_pb2
 from patience import HOUR, PATIENT, Advance
+from ports import held_port
 from scripted_upstream import Act, Reply, Request, Script, ScriptedUpstream, answer, page, scripted_upstream
 
 USERNAME, PASSWORD = "robot", "canary pass\"word'|镜"
@@ -436,9 +436,8 @@ async def test_a_refusal_of_iams_is_one_though_its_body_never_ends(
 
 
 async def test_nobody_listens_where_iam_should_be(serve: Serve) -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        served = await serve(iam_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+    with held_port() as port:
+        served = await serve(iam_url=f"http://127.0.0.1:{port}")
         await unavailable(served.list())
         assert renewals(served).keys() == {"UPSTREAM_UNREACHABLE"}
 
@@ -535,11 +534,10 @@ async def cloud(rejection: Rejection | None = None, **access: Any) -> AsyncItera
 async def test_why_iam_is_not_reached_is_told_in_the_systems_words_at_debug(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
     caplog.set_level(logging.DEBUG, "gateway")
-    served = await serve(iam_url=f"http://127.0.0.1:{port}")
-    await unavailable(served.list())
+    with held_port() as port:
+        served = await serve(iam_url=f"http://127.0.0.1:{port}")
+        await unavailable(served.list())
     (line,) = {message for message in caplog.messages if message.startswith("no connection to IAM (connect): ")}
     assert "refused" in line.lower() or "connect call failed" in line.lower()
 

@@ -12,10 +12,12 @@ import pytest
 
 from commands import PATIENCE, Start
 from conftest import Serve
+from gateway.server.loopback import addresses_of, port_of
 from gateway.settings.addresses import collide
 from gateway.start_errors import ListenError
 from gateway.swr.v1 import repos_pb2
 from gateway.swr.v1.repos_pb2_grpc import RepoServiceStub
+from ports import held_port
 
 REQUEST = repos_pb2.ListReposRequest()
 NOWHERE = ("--upstream-url", "http://upstream.invalid", "--auth", "none")
@@ -151,17 +153,26 @@ async def test_a_port_that_is_chosen_for_localhost_is_one_of_both_addresses(serv
         assert await is_answered(f"{one}:{port}")
 
 
+@needs_ipv6
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_a_port_that_was_chosen_for_localhost_goes_to_nobody_before_it_is_listened_on(
+    host: str, family: socket.AddressFamily
+) -> None:
+    with port_of(addresses_of("localhost"), 0) as port:
+        with socket.socket(family) as other, pytest.raises(OSError, match="in use"):
+            other.bind((host, port))
+        with socket.create_server((host, port), family=family):
+            pass
+
+
 HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
 
 
 async def test_a_start_that_fails_on_an_address_holds_none(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        first = f"127.0.0.1:{free.getsockname()[1]}"
-    with socket.create_server(("127.0.0.1", 0)) as occupied:
+    with held_port() as free, socket.create_server(("127.0.0.1", 0)) as occupied:
         second = f"127.0.0.1:{occupied.getsockname()[1]}"
-        assert second in await refusal_of(serve, f"{first},{second}")
-        host, _, port = first.rpartition(":")
-        with socket.create_server((host, int(port))):
+        assert second in await refusal_of(serve, f"127.0.0.1:{free},{second}")
+        with socket.create_server(("127.0.0.1", free)):
             pass
 
 

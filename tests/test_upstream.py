@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import socket
 import ssl
 
 import aiohttp
@@ -22,6 +21,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.faults import to_gateway_error
 from gateway.upstream.tls import UpstreamTls
 from patience import HOUR, PATIENT, Advance
+from ports import held_port
 from scripted_upstream import Act, Script, ScriptedUpstream, answer, page
 from stream_server import stream_server
 
@@ -353,9 +353,8 @@ async def test_no_more_requests_than_allowed_are_in_flight(serve: Serve, upstrea
 
 
 async def test_nobody_listening_is_unreachable(serve: Serve) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        stub = (await serve(upstream_url=f"http://127.0.0.1:{taken.getsockname()[1]}")).stub
+    with held_port() as port:
+        stub = (await serve(upstream_url=f"http://127.0.0.1:{port}")).stub
         failure = await failure_of(stub.ListRepos(REQUEST))
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNREACHABLE")
     assert failure.info.metadata["phase"] == "connect"

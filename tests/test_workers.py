@@ -44,6 +44,7 @@ from gateway.workers.ports import SharedPorts
 from gateway.workers.process import starts
 from gateway.workers.supervisor import Supervisor
 from patience import AGES, HOUR, PATIENT, Advance, let_pass, until
+from ports import held_port
 from scripted_upstream import Act, ScriptedUpstream, page, scripted_upstream
 
 CANARY = "canary-4711"
@@ -491,18 +492,18 @@ async def test_files_of_the_working_directory_are_no_modules_of_workers(tmp_path
 
 
 def test_a_port_is_held_for_those_who_share_it_and_for_nobody_else() -> None:
-    with SharedPorts(("127.0.0.1:0",)) as ports:
-        (address,) = ports.addresses
-        host, _, port = address.rpartition(":")
-        with pytest.raises(ListenError, match=f"--listen: cannot listen on {address}: "), SharedPorts((address,)):
-            pass
-        with pytest.raises(OSError, match="in use"):
-            socket.create_server((host, int(port)))
-        for _ in range(2):
-            with socket.create_server((host, int(port)), reuse_port=True):
+    with held_port() as port:
+        where, address = ("127.0.0.1", port), f"127.0.0.1:{port}"
+        with SharedPorts((address,)):
+            with pytest.raises(ListenError, match=f"--listen: cannot listen on {address}: "), SharedPorts((address,)):
                 pass
-    with socket.create_server((host, int(port))):
-        pass
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(where)
+            for _ in range(2):
+                with socket.create_server(where, reuse_port=True):
+                    pass
+        with socket.create_server(where):
+            pass
 
 
 def test_a_port_that_is_refused_leaves_none_held(occupied: str) -> None:
@@ -523,15 +524,15 @@ def test_an_address_of_another_machine_is_refused() -> None:
 
 def test_connections_of_a_gateway_that_has_just_ended_do_not_keep_the_port() -> None:
     """One process does not share its port, and neither do what is left of its connections."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        where = server.getsockname()
-        with socket.create_connection(where) as client:
+    with held_port() as port:
+        where, address = ("127.0.0.1", port), f"127.0.0.1:{port}"
+        with socket.create_server(where) as server, socket.create_connection(where) as client:
             server.accept()[0].close()  # who hangs up first keeps the connection's name for a minute
             assert client.recv(1) == b""
-    with SharedPorts((f"127.0.0.1:{where[1]}",)) as ports:
-        assert ports.addresses == (f"127.0.0.1:{where[1]}",)
-        with pytest.raises(ListenError), SharedPorts(ports.addresses):
-            pass
+        with SharedPorts((address,)) as ports:
+            assert ports.addresses == (address,)
+            with pytest.raises(ListenError), SharedPorts((address,)):
+                pass
 
 
 # The end

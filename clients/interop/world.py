@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -88,13 +87,6 @@ async def world(folder: Path) -> AsyncIterator[World]:
 def _address_of(upstream: ScriptedUpstream) -> str:
     """Return its URL without a name: a gateway's line of its start is read by addresses."""
     return upstream.url.replace("localhost", "127.0.0.1")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-from gateway.server.loopback import addresses_of, free_port
+from gateway.server.loopback import addresses_of, port_of
 from gateway.server.socket_file import check_socket_file
 from gateway.server.starting import start_whole
 from gateway.server.tls import ServerTls
@@ -49,13 +49,14 @@ def _add(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> str:
         return address
     host, _, given_port = address.rpartition(":")
     hosts = addresses_of(host)
-    port = int(given_port) or free_port(hosts)
-    for one in hosts:
-        bound = _bind(server, f"{one}:{port}", tls)
-        if not bound:
-            named = address if one == host else f"{address}, which is {one}:{port}"
-            raise ListenError("--listen", named, _problem_of_port(one, port))
-        port = bound
+    with port_of(hosts, int(given_port)) as chosen:
+        port = chosen
+        for one in hosts:
+            bound = _bind(server, f"{one}:{port}", tls)
+            if not bound:
+                named = address if one == host else f"{address}, which is {one}:{port}"
+                raise ListenError("--listen", named, _problem_of_port(one, port))
+            port = bound
     return f"{host}:{port}"
 
 

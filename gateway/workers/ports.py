@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from gateway.server.loopback import addresses_of, free_port
+from gateway.server.loopback import addresses_of, port_of
 from gateway.start_errors import ListenError
 
 
@@ -48,12 +48,13 @@ class SharedPorts:
 def _hold(address: str, held: ExitStack) -> str:
     host, _, given_port = address.rpartition(":")
     hosts = addresses_of(host)
-    port = int(given_port) or free_port(hosts)
     try:
-        found = [one for name in hosts for one in socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)]
+        found = [one for name in hosts for one in socket.getaddrinfo(name.strip("[]"), 0, type=socket.SOCK_STREAM)]
         ours = [(family, where) for family, *_, where in found if _is_ours(family, where[0])]
-        for family, (name, _, *rest) in ours:
-            port = _take(family, (name, port, *rest), held)
+        with port_of(hosts, int(given_port)) as chosen:
+            port = chosen
+            for family, (name, _, *rest) in ours:
+                port = _take(family, (name, port, *rest), held)
     except OSError as error:
         raise ListenError("--listen", address, error.strerror or "not an address of this machine") from error
     if not ours:
@@ -68,12 +69,12 @@ def _take(family: int, where: tuple[str | int, ...], held: ExitStack) -> int:
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind(where)
         name, port, *rest = alone.getsockname()
-    shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # As above; but only to bind, for whoever has it too may take a port that is held and not listened on.
-    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    shared.bind((name, port, *rest))
-    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        shared = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # As above; but only to bind, for whoever has it too may take a port that is held and not listened on.
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        shared.bind((name, port, *rest))
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return int(port)
 
 

@@ -9,8 +9,8 @@ from clients.interop.case import OK, case
 from clients.interop.checks import same
 from clients.interop.interop_pb2 import Call
 from clients.interop.stage import Stage, must_end
-from clients.interop.world import free_port
 from gateway.swr.v1.repos_pb2 import ListReposRequest
+from ports import held_port
 from scripted_upstream import answer
 
 CONFIG_ATTEMPTS = "3 attempts"
@@ -42,10 +42,11 @@ def _attempts(stage: Stage) -> str:
 
 @case("A call that waits for ready is made before the gateway is there, and succeeds when it is")
 async def wait_for_ready(stage: Stage) -> str:
-    address = f"127.0.0.1:{free_port()}"
-    await stage.connect(address)
-    waiting = Call(list=ListReposRequest(), wait_for_ready=True, timeout_ms=60_000)
-    listed = asyncio.create_task(stage.call(waiting))
-    await stage.serve("--listen", address)
-    must_end(await listed, "OK")
+    with held_port() as port:
+        address = f"127.0.0.1:{port}"
+        await stage.connect(address)
+        waiting = Call(list=ListReposRequest(), wait_for_ready=True, timeout_ms=60_000)
+        listed = asyncio.create_task(stage.call(waiting))
+        await stage.serve("--listen", address)
+        must_end(await listed, "OK")
     return OK
