@@ -130,14 +130,6 @@ async def test_a_pause_is_told_with_its_end_and_its_reason(upstream: ScriptedUps
         waiting.cancel()
 
 
-async def test_a_failure_has_the_upstreams_name_for_the_request(upstream: ScriptedUpstream) -> None:
-    upstream.play((page("[]", {"X-Request-Id": "up-1"})[:-1], Act.CLOSE))
-    async with fetching(upstream, retries=0) as one:
-        with pytest.raises(GatewayError) as failed:
-            await one.begin()
-    assert failed.value.upstream_request_id == "up-1"
-
-
 async def test_a_renewed_credential_is_tried_at_once(upstream: ScriptedUpstream) -> None:
     upstream.play(answer(401), ROWS)
     credential = Kept()

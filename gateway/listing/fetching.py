@@ -229,7 +229,6 @@ class _Fetch:
             result = ANSWERED
         except GatewayError as error:
             result = error.cause.reason
-            error.upstream_request_id = error.upstream_request_id or progress.request_id()
             raise
         finally:
             self._fetcher.observer.end(timings.status, result, timings.fetching.lap, trace)

@@ -99,16 +99,12 @@ async def _list(
     deadline = Deadline(asyncio.get_running_loop().time() + settings.timeout, by_caller=False)
     progress = Progress(lambda: deadline)
     async with upstream:
-        try:
-            answer = await upstream.get(
-                request_target(query, settings.dialect),
-                headers={"X-Request-Id": request_id, **auth_headers.headers},
-                secrets=auth_headers.secrets,
-                progress=progress,
-            )
-        except GatewayError as error:
-            error.upstream_request_id = error.upstream_request_id or progress.request_id()
-            raise
+        answer = await upstream.get(
+            request_target(query, settings.dialect),
+            headers={"X-Request-Id": request_id, **auth_headers.headers},
+            secrets=auth_headers.secrets,
+            progress=progress,
+        )
     page = await Conversions(PageConverter(0), metrics).to_reply(answer, query.page, progress.timings)
     return repos_pb2.ListReposResponse.FromString(page.message)
 

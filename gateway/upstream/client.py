@@ -19,7 +19,7 @@ from gateway.core.status import is_page, read_error
 from gateway.reliability.progress import Progress, no_request_id
 from gateway.reliability.timeouts import PatientTimeout
 from gateway.upstream.bodies import read_at_most, read_error_body
-from gateway.upstream.connections import KeptConnections, lease_connection
+from gateway.upstream.connections import KeptConnections, Lease, lease_connection
 from gateway.upstream.faults import CONNECTING, to_gateway_error
 from gateway.upstream.session import open_session
 from gateway.upstream.tls import UpstreamTls
@@ -125,6 +125,15 @@ class UpstreamClient:
         """
         progress.phase, progress.request_id = "headers", no_request_id
         lease = lease_connection(owner, fresh=fresh)
+        try:
+            return await self._request_in_time(target, headers, secrets, progress, lease)
+        except GatewayError as error:
+            error.upstream_request_id = error.upstream_request_id or progress.request_id()
+            raise
+
+    async def _request_in_time(
+        self, target: str, headers: Mapping[str, str], secrets: tuple[str, ...], progress: Progress, lease: Lease
+    ) -> Answer:
         attempt = PatientTimeout(asyncio.get_running_loop().time() + self._attempt_timeout)
         try:
             with attempt:
