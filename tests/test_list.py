@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 
 from commands import PATIENCE, Command, Run, Start, waiting_bytes
 from conftest import Serve
@@ -168,6 +168,23 @@ async def test_what_is_to_be_mended_is_said_by_the_reason_where_the_code_has_sev
     assert hint in ended.err.splitlines()[1]
 
 
+async def test_who_runs_the_gateway_is_pointed_at_a_request_id_only_where_there_is_one(run: Run) -> None:
+    async with scripted_gateway() as scripted:
+        scripted.play((b"\xff",), (Break(grpc.StatusCode.INTERNAL, details=(RequestInfo(request_id="r-1"),)),))
+        unreadable = await run("list", "--target", scripted.target)
+        named = await run("list", "--target", scripted.target)
+    assert "  hint: it is for whoever runs the gateway" in unreadable.err.splitlines()
+    assert "  request id: r-1" in named.err.splitlines()
+    assert "whose log has more under the request id" in named.err
+
+
+async def test_a_wait_is_told_in_whole_seconds_that_are_enough(run: Run) -> None:
+    async with scripted_gateway() as scripted:
+        scripted.play((Break(pushback="56256"),))
+        ended = await run("list", "--target", scripted.target)
+    assert "  try again after: 57 s" in ended.err.splitlines()
+
+
 async def test_numbers_are_exact_and_compare_as_numbers(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
     largest = {"name": "r", "size": 2**63 - 1, "num_images": 2**53 + 1, "num_download": 0}
     upstream.play(page(json.dumps([largest]), {"Content-Range": f"0-1/{2**31}"}))
@@ -187,8 +204,8 @@ async def test_numbers_are_exact_and_compare_as_numbers(gateway: str, upstream: 
 @pytest.mark.parametrize(
     ("arguments", "asked", "told"),
     [
-        pytest.param((), "0 100", "100 of 256; --all lists the rest\n", id="nothing asked for"),
-        pytest.param(("--limit", "10"), "0 10", "10 of 256; --all lists the rest\n", id="limit"),
+        pytest.param((), "0 100", "100 of 256; --all lists them all\n", id="nothing asked for"),
+        pytest.param(("--limit", "10"), "0 10", "10 of 256; --all lists them all\n", id="limit"),
         pytest.param(
             ("--offset", "100"),
             "100 100",
@@ -231,7 +248,7 @@ async def test_a_full_page_of_nobody_knows_how_many_may_not_be_the_end(
 
 async def test_a_page_that_was_cut_is_not_the_end(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:
     upstream.play(page(json.dumps([{"name": "r"}] * 60), {"Content-Range": "0-100/250"}))
-    assert (await run("list", "--target", gateway)).err == "60 of 250; --all lists the rest\n"
+    assert (await run("list", "--target", gateway)).err == "60 of 250; --all lists them all\n"
 
 
 async def test_a_list_goes_on_where_it_is_told_to(gateway: str, upstream: ScriptedUpstream, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from textwrap import wrap
 
@@ -64,7 +65,7 @@ def _lines(failure: CallError, hint: str) -> Iterator[str]:
     for violation in failure.violations:
         yield f"  {violation.field}: {violation.description}"
     if failure.retry_delay is not None:
-        yield f"  try again after: {failure.retry_delay:g} s"
+        yield f"  try again after: {math.ceil(failure.retry_delay)} s"
     if failure.request_id:
         upstream = f", upstream's {failure.upstream_request_id}" if failure.upstream_request_id else ""
         yield f"  request id: {failure.request_id}{upstream}"

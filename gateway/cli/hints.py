@@ -28,8 +28,6 @@ _PLAIN = "a port with TLS does so to callers without: try --tls or --tls-ca"
 _NO_CERTIFICATE = "a gateway that wants certificates of its callers does so: try --tls-cert and --tls-key"
 _CERTIFICATE = "a gateway that does not know the authority of --tls-cert does so"
 
-_OPERATOR = "it is for whoever runs the gateway, whose log has more under the request id"
-
 _SUPPORT = "it is for the upstream's support: quote the request id"
 
 # Where the reason says more than the code.
@@ -43,7 +41,6 @@ _BY_REASON = {
 # Where a gateway, or something in front of it, gave the status.
 _BY_CODE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: --deadline gives it more",
-    grpc.StatusCode.UNAVAILABLE: f"it may pass: try again; if it does not, {_OPERATOR}",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "too much is asked for at the moment: try again later",
     grpc.StatusCode.ABORTED: "something else happens to what is listed: try again",
     grpc.StatusCode.UNAUTHENTICATED: "the credential is wrong, or has expired: give another --token; where it is the "
@@ -78,18 +75,23 @@ def hint_at(failure: CallError, callee: Callee) -> str:
         return f"what answers there has no gateway.swr.v1.RepoService: is --target {callee.target} the gateway?"
     if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not failure.reason:
         return "over a limit of gRPC's or of a proxy's: the --token may be too long, or calls too many"
-    if failure.may_retry:  # also where the connection broke off, whatever the code
-        return _BY_CODE[grpc.StatusCode.UNAVAILABLE]
+    if failure.may_retry or failure.code is grpc.StatusCode.UNAVAILABLE:  # whatever the code of what broke off
+        return f"it may pass: try again; if it does not, {_operator(failure)}"
     if failure.code is grpc.StatusCode.CANCELLED:
         return ""
     if failure.code is grpc.StatusCode.INVALID_ARGUMENT and (flags := _flags(failure)):
         return f"see {', '.join(flags)}"
-    return _BY_CODE.get(failure.code, _OPERATOR)
+    return _BY_CODE.get(failure.code) or _operator(failure)
 
 
 def _flags(failure: CallError) -> list[str]:
     """Return the flags that are to blame, each once."""
     return list(dict.fromkeys(_FLAGS[broken.field] for broken in failure.violations if broken.field in _FLAGS))
+
+
+def _operator(failure: CallError) -> str:
+    told = ", whose log has more under the request id" if failure.request_id else ""
+    return f"it is for whoever runs the gateway{told}"
 
 
 def _remedy(fault: ConnectionFault, callee: Callee) -> str:

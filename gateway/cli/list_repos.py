@@ -228,5 +228,5 @@ def _note_of_the_rest(page: Page, offset: int, limit: int) -> str:
     if offset + count == total:
         return ""
     if not offset:
-        return f"{count} of {total}; --all lists the rest"
+        return f"{count} of {total}; --all lists them all"
     return f"{count} of {total}, from offset {offset}; --all --resume {offset + count} lists the rest"
