@@ -7,6 +7,7 @@ import gc
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -326,7 +327,7 @@ async def test_calls_that_have_arrived_before_the_drain_are_taken_up(
 ) -> None:
     """The library hands them over one at a time, and drops those that still queue there when it stops."""
     monkeypatch.setattr(interceptor, "LOOK_EVERY", 0.5)
-    monkeypatch.setattr(interceptor, "TAKE_UP_TIMEOUT", AGES)
+    monkeypatch.setattr(interceptor, "LATEST_ARRIVAL", AGES)
     upstream.play(page("[]"))
     served = await serve(drain_grace=grace)
     async with peer_with_calls(served.address, "/gateway.swr.v1.RepoService/ListRepos", 50) as (client, calls):
@@ -341,13 +342,24 @@ async def test_calls_that_have_arrived_before_the_drain_are_taken_up(
     assert calls_ended(served, served_as) == len(calls)
 
 
-@pytest.mark.parametrize(("quiet_looks", "limit"), [(1, AGES), (AGES, 0.0)])
+async def test_the_drain_waits_for_calls_that_arrived_in_time_however_long_and_not_for_later_ones(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptor, "QUIET_LOOKS", AGES)
+    monkeypatch.setattr(interceptor, "LATEST_ARRIVAL", 0.0)
+    served = await serve()
+    monkeypatch.setattr(served.gateway, "_calls_arrived", count(1).__next__)
+    leaving = asyncio.create_task(served.drain())
+    assert await served.stub.ListRepos(REQUEST) == repos_pb2.ListReposResponse()
+    await leaving
+
+
 async def test_calls_that_the_library_never_hands_over_do_not_hold_up_the_drain(
-    serve: Serve, quiet_looks: float, limit: float, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their callers left while it had them."""
-    monkeypatch.setattr(interceptor, "QUIET_LOOKS", quiet_looks)
-    monkeypatch.setattr(interceptor, "TAKE_UP_TIMEOUT", limit)
+    monkeypatch.setattr(interceptor, "QUIET_LOOKS", 1)
+    monkeypatch.setattr(interceptor, "LATEST_ARRIVAL", AGES)
     served = await serve()
     monkeypatch.setattr(served.gateway, "_calls_arrived", lambda: 1)
     await served.drain()

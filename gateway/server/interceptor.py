@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -23,12 +23,12 @@ HEALTH = "/grpc.health.v1.Health/"
 END_TIMEOUT = 2.0
 # Seconds behind which a drain does not wait for a reader that takes nothing.
 STANDS_STILL = 5.0
-# Seconds between looks at the calls that gRPC still has to hand over, how many looks at which none came mean that those
-# will not come, for their callers have left, and the seconds for which they are waited for: on a busy machine gRPC's
-# threads get no turn for a while, and where calls go on to come there is no end of them.
+# Seconds between looks at the calls that gRPC still has to hand over, and how many looks at which none came mean that
+# those will not come, for their callers have left: on a busy machine gRPC's threads get no turn for a while.
 LOOK_EVERY = 0.005
 QUIET_LOOKS = 50
-TAKE_UP_TIMEOUT = 1.0
+# Seconds after which those that arrive are too late: where calls go on to come there is no end of them.
+LATEST_ARRIVAL = 1.0
 
 _FINE = (None, grpc.StatusCode.OK)
 
@@ -85,14 +85,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         Args:
             arrived: Returns how many have reached gRPC since the start.
         """
+        now = asyncio.get_running_loop().time
         async with self._entrance:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TAKE_UP_TIMEOUT):
-                    quiet = 0
-                    while self._taken_up < arrived() and quiet < QUIET_LOOKS:
-                        before = self._taken_up
-                        await asyncio.sleep(LOOK_EVERY)
-                        quiet = quiet + 1 if self._taken_up == before else 0
+            closes, quiet, expected = now() + LATEST_ARRIVAL, 0, arrived()
+            while self._taken_up < expected and quiet < QUIET_LOOKS:
+                before = self._taken_up
+                await asyncio.sleep(LOOK_EVERY)
+                quiet = quiet + 1 if self._taken_up == before else 0
+                if now() < closes:
+                    expected = arrived()
             yield
 
     @property
