@@ -12,7 +12,13 @@ const pager = byId("pager", HTMLElement);
 const previous = byId("previous", HTMLButtonElement);
 const next = byId("next", HTMLButtonElement);
 
-let shown: { search: Search; offset: number } | undefined;
+interface Shown {
+  search: Search;
+  offset: number;
+  behind: number;
+}
+
+let shown: Shown | undefined;
 
 export async function list(search: Search): Promise<void> {
   pager.hidden = true;
@@ -26,33 +32,33 @@ export function leave(): void {
   pager.hidden = true;
 }
 
-previous.addEventListener("click", () => turnBy(-1));
-next.addEventListener("click", () => turnBy(1));
+previous.addEventListener("click", () => turn(previous, ({ search, offset }) => Math.max(0, offset - search.pageSize)));
+next.addEventListener("click", () => turn(next, ({ behind }) => behind));
 
-function turnBy(pages: number): void {
-  const button = pages < 0 ? previous : next;
+function turn(button: HTMLButtonElement, to: (from: Shown) => number): void {
   if (!shown || button.ariaDisabled === "true") return;
-  const { search, offset } = shown;
-  void turnTo(search, Math.max(0, offset + pages * search.pageSize));
+  void turnTo(shown.search, to(shown));
 }
 
 function turnTo(search: Search, offset: number) {
   return run(async (signal) => {
     const page = await listPage(search.filter, offset, search.pageSize, signal);
     signal.throwIfAborted();
-    shown = { search, offset };
+    // By the rows that came: an upstream may cap its pages. Where none came, it hides those that were asked for.
+    const behind = offset + (page.repos.length || search.pageSize);
+    shown = { search, offset, behind };
     table.show(page.repos);
     say(describe(page, offset));
     pager.hidden = false;
     // Not `disabled`, which would take the focus away from who presses it again and again.
     previous.ariaDisabled = String(offset === 0);
-    next.ariaDisabled = String(!hasMore(page, search, offset));
+    next.ariaDisabled = String(!hasMore(page, search, behind));
   });
 }
 
-function hasMore(page: ListReposResponse, search: Search, offset: number): boolean {
+function hasMore(page: ListReposResponse, search: Search, behind: number): boolean {
   if (!page.contentRange) return page.repos.length === search.pageSize;
-  return BigInt(offset + search.pageSize) < page.contentRange.total;
+  return BigInt(behind) < page.contentRange.total;
 }
 
 function describe(page: ListReposResponse, offset: number): string {

@@ -55,6 +55,26 @@ async def test_it_turns_pages_to_the_last_and_back(page: Page) -> None:
     await says(page, "Repositories 101 to 200 of 256.")
 
 
+async def test_it_turns_pages_that_the_upstream_caps(open_page: Open) -> None:
+    async with serving(make_app(default_repositories(30), Faults(page_cap=10))) as url:
+        page = await open_page(url)
+        await says(page, "Repositories 1 to 10 of 30.")
+        await button(page, "Next").click()
+        await says(page, "Repositories 11 to 20 of 30.")
+        await button(page, "Next").click()
+        await says(page, "Repositories 21 to 30 of 30.")
+        await expect(button(page, "Next")).to_have_attribute("aria-disabled", "true")
+
+
+async def test_it_turns_pages_of_which_all_is_hidden(open_page: Open) -> None:
+    async with serving(make_app(default_repositories(30), Faults(hide_every=1))) as url:
+        page = await open_page(url)
+        await says(page, "Nothing here: the list has 30 repositories.")
+        await button(page, "Next").click()
+        await expect(button(page, "Next")).to_have_attribute("aria-disabled", "true")
+        await expect(button(page, "Previous")).to_have_attribute("aria-disabled", "false")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "row"),
     [
